@@ -1,0 +1,53 @@
+# Everything starts here: `make demo`, `make test`, `make help`. Works with GNU make 3.81 and newer.
+PYTHON ?= python3
+VENV   ?= .venv
+WHEELS ?= wheelhouse
+PY      = "$(VENV)/bin/python"
+SETUP   = "$(PYTHON)" scripts/setup_env.py --venv "$(VENV)"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test unit notebooks-test check lint lab lessons wheels install-offline clean
+
+help:  ## what can be made, and how long it takes
+	@echo "benchkit: benchmark language models on your own machine."
+	@echo "Needed: Python 3.10 or newer and a C/C++ compiler. The first command also sets up .venv (about 3 minutes)."
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+setup:  ## create .venv and install; done once (about 3 minutes), called by the others
+	@$(SETUP)
+
+demo: setup  ## run the three lessons of the main job on the shipped models (under 2 minutes)
+	@$(PY) -m benchkit demo
+
+test: setup  ## everything a change must pass: unit, property, notebooks, papermill (under 15 minutes)
+	@echo "== 1/2  unit and property tests, doctests (about a minute)"
+	@$(PY) -m pytest -m "not slow and not notebooks" --doctest-modules benchkit tests
+	@echo "== 2/2  notebooks: generated is current, nbval, papermill (up to ten minutes)"
+	@$(PY) -m pytest -m "notebooks and not slow" tests
+	@$(PY) -m pytest --nbval notebooks
+
+unit: setup  ## only the quick tests (about a minute)
+	@$(PY) -m pytest -m "not slow and not notebooks" --doctest-modules benchkit tests
+
+check: lint  ## what takes longer: soak, interval coverage, parity with llama-bench (up to 40 minutes)
+	@echo "== long tests (up to 40 minutes)"
+	@$(PY) -m pytest -m slow tests
+
+lint: setup  ## style (a second)
+	@$(PY) -m ruff check .
+
+lab: setup  ## open the lessons in JupyterLab
+	@$(PY) -m jupyter lab notebooks
+
+lessons: setup  ## write notebooks/ again from lessons/ (a few minutes)
+	@$(PY) lessons/build.py
+
+wheels: setup  ## gather every package in wheelhouse/, for machines without internet (a minute)
+	@$(SETUP) --gather "$(WHEELS)"
+
+install-offline:  ## set up from wheelhouse/, without the network (a minute)
+	@$(SETUP) --offline "$(WHEELS)"
+
+clean:  ## remove .venv and caches; runs, models and the wheelhouse stay
+	rm -rf "$(VENV)" .pytest_cache .ruff_cache .hypothesis build *.egg-info
