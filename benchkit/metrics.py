@@ -371,7 +371,9 @@ def engine_decode_tokens_per_s(recording: Recording) -> float | None:
     105.3
     """
     engine = engine_times(recording)
-    return _divide(engine.n_decode_steps or None, None if engine.decode_ms is None else engine.decode_ms / 1000)
+    return _divide(
+        engine.n_decode_steps or None, None if engine.decode_ms is None else engine.decode_ms / 1000
+    )
 
 
 # ---------------------------------------------------------------- the ledger: where the time went
