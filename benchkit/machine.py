@@ -412,7 +412,9 @@ def process_memory_mib(pids: Iterable[int]) -> dict[str, float] | None:
 def _memory_of(pid: int) -> dict[str, float] | None:
     if sys.platform.startswith("linux"):
         status = _read(f"/proc/{pid}/status")
-        kib = {line.split(":")[0]: int(line.split()[1]) for line in status.splitlines() if line.startswith("Rss")}
+        kib = {
+            line.split(":")[0]: int(line.split()[1]) for line in status.splitlines() if line.startswith("Rss")
+        }
         if "RssAnon" in kib:
             file_backed = kib.get("RssFile", 0) + kib.get("RssShmem", 0)
             return {
@@ -530,7 +532,9 @@ def _packages() -> Finding:
     missing = [name for name, number in versions.items() if number is None and name != "benchkit"]
     found = ", ".join(f"{name} {number}" for name, number in versions.items() if number)
     if missing:
-        return Finding("Packages", False, f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}")
+        return Finding(
+            "Packages", False, f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}"
+        )
     return Finding("Packages", True, found)
 
 
@@ -560,13 +564,17 @@ def _instructions() -> Finding:
         advice = ("this llama.cpp was built for another processor: reinstall with `pip install --force-reinstall "
                   "--no-binary llama-cpp-python llama-cpp-python` on this machine")  # fmt: skip
         return Finding("Processor instructions", False, f"not used by llama.cpp: {', '.join(unused)}", advice)
-    return Finding("Processor instructions", True, f"all used: {', '.join(sorted(offered)) or 'none special'}")
+    return Finding(
+        "Processor instructions", True, f"all used: {', '.join(sorted(offered)) or 'none special'}"
+    )
 
 
 def _cores() -> Finding:
     physical, logical, usable = psutil.cpu_count(logical=False), psutil.cpu_count() or 1, usable_cores()
     found = f"{cpu_model()}: {physical or '?'} physical, {logical} logical, {usable} usable here"
-    return Finding("Processor", usable >= 2, found, "one core only: the system itself will disturb every reply")
+    return Finding(
+        "Processor", usable >= 2, found, "one core only: the system itself will disturb every reply"
+    )
 
 
 def _memory() -> Finding:
@@ -592,7 +600,9 @@ def _host() -> Finding:
     if not in_virtual_machine():
         return Finding("Host", True, "no virtual machine detected")
     steal = getattr(psutil.cpu_times_percent(interval=0.2), "steal", None)
-    found = f"virtual machine, {steal:.1f} % of the processor taken by other guests" if steal is not None else "?"
+    found = (
+        f"virtual machine, {steal:.1f} % of the processor taken by other guests" if steal is not None else "?"
+    )
     advice = "other guests of the host disturb the measurement: repeat it at a quieter hour"
     return Finding("Host", (steal or 0.0) <= 100 * MAX_STEAL_SHARE, found, advice)
 
