@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from benchkit.recording import TEXT_KINDS, Chunk, Count, Recording
 
 MS, S = 1e6, 1e9  # nanoseconds in a millisecond, in a second
 
-#: States of a request that came to its end: by the model's own end token, or at the token limit.
-COMPLETED = ("ok", "length")
+#: States of a request that came to its end: by the model's own end token (`empty`: at once), or at the limit.
+COMPLETED = ("ok", "length", "empty")
 
 #: The parts of a request's time, in the order in which they happen.
 LEDGER_PARTS = ("dispatch", "queue", "load", "prefill", "decode", "delivery", "unexplained")
@@ -45,8 +45,10 @@ EXAMPLE = Recording(
     first_chunk_tokens=1,
     chunks_are_tokens=True,
     cache="cold",
-    server_timings={"engine": "llama.cpp", "prompt_eval_ms": 18.0, "n_prompt_eval": 10, "eval_ms": 38.0,
-                    "n_eval": 4, "sample_ms": 0.5, "n_reused": 0},
+    server_timings={
+        "engine": "llama.cpp", "prompt_eval_ms": 18.0, "n_prompt_eval": 10, "eval_ms": 38.0, "n_eval": 4,
+        "sample_ms": 0.5, "t_received_ns": 1_500_000, "t_prompt_ns": 2_500_000, "t_done_ns": 59_500_000,
+    },
 )  # fmt: skip
 
 
@@ -104,17 +106,28 @@ def n_cached_tokens(recording: Recording) -> int | None:
 
 
 def first_chunk_tokens(recording: Recording) -> tuple[int, bool]:
-    """How many tokens came with the first text, and whether that is an assumption.
+    """How many tokens there are up to and with the first text, and whether that is an assumption.
 
-    Known where the backend says so, or where every chunk was verified to be one token. Otherwise 1 is taken,
-    and the result is marked: then a decode speed is only as good as that guess.
+    Known where the backend says so, or where every chunk was verified to be one token (a token that holds
+    half a character is a chunk of bytes without text). Otherwise 1 is taken, and the result is marked: then
+    a decode speed is only as good as that guess.
 
     >>> first_chunk_tokens(EXAMPLE)
     (1, False)
     """
     if recording.first_chunk_tokens is not None:
         return recording.first_chunk_tokens, False
-    return 1, not recording.chunks_are_tokens
+    if not recording.chunks_are_tokens:
+        return 1, True
+    without_text = takewhile(lambda chunk: not chunk.text, _pieces(recording))
+    return 1 + sum(1 for _ in without_text), False
+
+
+def _pieces(recording: Recording) -> list[Chunk]:
+    """What arrived of the reply: its chunks with text, and where chunks are tokens also halves of characters."""
+    if not recording.chunks_are_tokens:
+        return text_chunks(recording)
+    return [c for c in recording.chunks if c.kind in TEXT_KINDS and (c.text or c.n_bytes)]
 
 
 def _count(recording: Recording, name: str) -> int | None:
@@ -240,14 +253,14 @@ def end_to_end_tokens_per_s(recording: Recording) -> float | None:
 
 
 def icl_ms(recording: Recording) -> list[float]:
-    """Inter-chunk latency: the gaps between consecutive chunks of text, one sample a gap, in ms.
+    """Inter-chunk latency: the gaps between consecutive chunks of the reply, one sample a gap, in ms.
 
     A gap is never split among tokens. Empty where fewer than two chunks came.
 
     >>> icl_ms(EXAMPLE)
     [10.0, 10.0, 10.0]
     """
-    times = [c.t_ns for c in text_chunks(recording)]
+    times = [c.t_ns for c in _pieces(recording)]
     return [(later - earlier) / MS for earlier, later in pairwise(times)]
 
 
@@ -260,7 +273,7 @@ def itl_ms(recording: Recording) -> list[float] | None:
     [10.0, 10.0, 10.0]
     """
     n = n_output_tokens(recording)
-    verified = recording.chunks_are_tokens and n in (None, len(text_chunks(recording)))
+    verified = recording.chunks_are_tokens and n in (None, len(_pieces(recording)))
     return icl_ms(recording) if verified else None
 
 
@@ -291,15 +304,18 @@ def _new_prompt_tokens(recording: Recording) -> int | None:
 class EngineTimes:
     """An engine's own figures in one form: milliseconds and tokens; None where it gives none.
 
-    `n_decode_steps` are the steps whose time is in `decode_ms`. The first token comes out of the prompt's
+    `prefill_ms` is the prompt's evaluation, `prepare_ms` what came before it: template and tokens.
+    `delivery_ms` is the way to the engine and back, where both sides have one clock. `n_decode_steps` are the steps whose time is in `decode_ms`. The first token comes out of the prompt's
     step, so an engine that counts it has one step fewer than tokens.
     """
 
     queue_ms: float | None = None
     load_ms: float | None = None
+    prepare_ms: float | None = None
     prefill_ms: float | None = None
     decode_ms: float | None = None
     sample_ms: float | None = None
+    delivery_ms: float | None = None
     n_new_prompt: int | None = None
     n_decode_steps: int | None = None
 
@@ -321,17 +337,36 @@ def engine_times(recording: Recording) -> EngineTimes:
 
 
 def _llama_cpp_times(recording: Recording) -> EngineTimes:
-    """The counters of `llama_perf_context`. The model was loaded before and nobody else asks: load, queue are 0."""
-    t = recording.server_timings
-    return EngineTimes(0.0, 0.0, t.get("prompt_eval_ms"), t["eval_ms"], t.get("sample_ms"),
-                       t.get("n_prompt_eval") or None, t.get("n_eval"))  # fmt: skip
+    """The counters of `llama_perf_context`, and the worker's stamps from the same clock as the client's.
+
+    The model was loaded before and nobody else asks it: load and queue are 0, not unknown. (The counter
+    `load_ms` is of no use here: it holds all that came before the first reply.)
+    """
+    t, sent, end = recording.server_timings, recording.t_sent_ns, recording.t_end_ns
+    received, prompt, done = (t.get(f"t_{name}_ns") for name in ("received", "prompt", "done"))
+    stamped = None not in (received, prompt, done) and sent <= received <= prompt <= done <= end
+    return EngineTimes(
+        queue_ms=0.0,
+        load_ms=0.0,
+        prepare_ms=(prompt - received) / MS if stamped else None,
+        prefill_ms=t.get("prompt_eval_ms"),
+        decode_ms=t["eval_ms"],
+        sample_ms=t.get("sample_ms"),
+        delivery_ms=((received - sent) + (end - done)) / MS if stamped else None,
+        n_new_prompt=t.get("n_prompt_eval") or None,
+        n_decode_steps=t.get("n_eval"),
+    )
 
 
 def _llama_server_times(recording: Recording) -> EngineTimes:
     """llama-server's `timings`: `prompt_n` leaves out cached tokens, `predicted_n` counts the first token."""
     t = recording.server_timings
-    return EngineTimes(None, None, t.get("prompt_ms"), t["predicted_ms"], None, t.get("prompt_n") or None,
-                       _one_less(t.get("predicted_n")))  # fmt: skip
+    return EngineTimes(
+        prefill_ms=t.get("prompt_ms"),
+        decode_ms=t["predicted_ms"],
+        n_new_prompt=t.get("prompt_n") or None,
+        n_decode_steps=_one_less(t.get("predicted_n")),
+    )
 
 
 def _ollama_times(recording: Recording) -> EngineTimes:
@@ -339,9 +374,14 @@ def _ollama_times(recording: Recording) -> EngineTimes:
     t = recording.server_timings
     load, prefill, decode = (t.get(f"{name}_duration", 0) for name in ("load", "prompt_eval", "eval"))
     total = t.get("total_duration")
-    queue_ms = None if total is None else max(0, total - load - prefill - decode) / MS
-    return EngineTimes(queue_ms, load / MS, prefill / MS, decode / MS, None, _new_prompt_tokens(recording),
-                       _one_less(t.get("eval_count")))  # fmt: skip
+    return EngineTimes(
+        queue_ms=None if total is None else max(0, total - load - prefill - decode) / MS,
+        load_ms=load / MS,
+        prefill_ms=prefill / MS,
+        decode_ms=decode / MS,
+        n_new_prompt=_new_prompt_tokens(recording),
+        n_decode_steps=_one_less(t.get("eval_count")),
+    )
 
 
 def _one_less(n: int | None) -> int | None:
@@ -387,12 +427,17 @@ def ledger_ns(recording: Recording) -> dict[str, int | None]:
     """
     engine = engine_times(recording)
     scheduled, sent = recording.t_scheduled_ns, recording.t_sent_ns
-    decode_ms = None if engine.decode_ms is None else engine.decode_ms + (engine.sample_ms or 0.0)
-    known_ms = (engine.queue_ms, engine.load_ms, engine.prefill_ms, decode_ms, None)
+    prefill_ms = _sum(engine.prefill_ms, engine.prepare_ms)
+    decode_ms = _sum(engine.decode_ms, engine.sample_ms)
+    known_ms = (engine.queue_ms, engine.load_ms, prefill_ms, decode_ms, engine.delivery_ms)
     parts = [None if scheduled is None else sent - scheduled]
     parts += [None if ms is None else round(ms * MS) for ms in known_ms]
     total = recording.t_end_ns - (sent if scheduled is None else scheduled)
-    return dict(zip(LEDGER_PARTS, [*parts, total - sum(part or 0 for part in parts)]))
+    return dict(zip(LEDGER_PARTS, [*parts, total - sum(part or 0 for part in parts)], strict=True))
+
+
+def _sum(main: float | None, extra: float | None) -> float | None:
+    return None if main is None else main + (extra or 0.0)
 
 
 def ledger(recording: Recording) -> dict[str, float | None]:
@@ -400,10 +445,10 @@ def ledger(recording: Recording) -> dict[str, float | None]:
 
     `dispatch + queue + load + prefill + decode + delivery + unexplained = response time` (the latency where
     there is no schedule). A part is `None` where nobody measured it; its time is then in `unexplained`, which
-    is shown, not hidden. Sampling counts as decoding.
+    is shown, not hidden. Template and tokenising count as prefill, sampling as decode.
 
     >>> ledger(EXAMPLE)["decode"], ledger(EXAMPLE)["unexplained"]
-    (38.5, 2.5)
+    (38.5, 0.5)
     """
     return {part: None if ns is None else ns / MS for part, ns in ledger_ns(recording).items()}
 
@@ -414,7 +459,7 @@ def unexplained_share(recording: Recording) -> float | None:
     `|unexplained| / response time`. `None` where the engine gives no times, for then nothing can be checked.
 
     >>> round(unexplained_share(EXAMPLE), 3)
-    0.042
+    0.008
     """
     parts = ledger_ns(recording)
     if parts["prefill"] is None and parts["decode"] is None:
