@@ -1,0 +1,59 @@
+"""llama.cpp's C functions, as llama-cpp-python binds them, without the rest of that package.
+
+Importing `llama_cpp` loads its servers, caches and chat handlers too: 0.4 s and 39 MiB, where the
+bindings alone take 0.07 s and 17 MiB. A process that holds a model should weigh what the model weighs,
+so only `llama_cpp.llama_cpp` is imported, under a stand-in for the package around it.
+Used in child processes only (`benchkit.backends.worker`, `benchkit.quantize`), never in yours.
+"""
+
+from __future__ import annotations
+
+import collections
+import importlib
+import importlib.util
+import os
+import sys
+import types
+
+WARN, ERROR = 3, 4  # llama.cpp's log levels
+
+
+def _bindings() -> types.ModuleType:
+    if "llama_cpp" not in sys.modules:
+        found = importlib.util.find_spec("llama_cpp")
+        if found is None:
+            raise ImportError("llama-cpp-python is not installed: pip install llama-cpp-python")
+        package = types.ModuleType("llama_cpp")
+        package.__path__ = list(found.submodule_search_locations or [])
+        sys.modules["llama_cpp"] = package
+    return importlib.import_module("llama_cpp.llama_cpp")
+
+
+C = _bindings()
+
+#: llama.cpp's last complaints, newest last.
+complaints: collections.deque[str] = collections.deque(maxlen=8)
+
+
+@C.llama_log_callback
+def _keep_complaints(level: int, text: bytes, _data: object) -> None:
+    if level in (WARN, ERROR):
+        line = text.decode("utf-8", "replace").strip()
+        complaints.append(line)
+        print(line, file=sys.stderr, flush=True)
+
+
+def start() -> None:
+    """Start llama.cpp, quietly: only warnings and errors are kept and printed (to standard error)."""
+    C.llama_log_set(_keep_complaints, None)
+    C.llama_backend_init()
+
+
+def stdout_for_answers_only() -> int:
+    """Keep standard output for our own lines: whatever llama.cpp prints goes to standard error.
+
+    Returns the file descriptor that still leads to the real standard output.
+    """
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    return answers
