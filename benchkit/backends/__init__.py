@@ -1,0 +1,132 @@
+"""Ways to reach a model: `connect("gguf:pocket-s")`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any
+
+from .. import places
+from ..errors import ModelError
+from ..quantize import QUANT_TYPES, variant
+from .base import Backend, Options
+
+__all__ = ["Backend", "Options", "connect", "find_models"]
+
+LATER = {"ollama": "a model served by Ollama", "openai": "a model behind an OpenAI-compatible server"}
+ALLOWED = (
+    "Write gguf:pocket-s (a model that ships with benchkit), gguf:pocket-s:Q4_K_M (the same, quantised), "
+    "or gguf:PATH (any GGUF file on this computer)."
+)
+
+
+def connect(
+    name: str, *, n_ctx: int | None = None, n_threads: int | None = None, n_gpu_layers: int = 0
+) -> Backend:
+    """Load a model and return it, ready for `stream`.
+
+    `gguf:pocket-s` ships with benchkit, `gguf:pocket-s:Q4_K_M` is its quantised variant, made when first
+    asked for, `gguf:PATH` is any GGUF file. `n_ctx` is the context in tokens, for prompt and reply
+    together (default: the model's own, at most 2,048), `n_threads` defaults to the physical cores,
+    `n_gpu_layers` to 0, the processor alone. Raises `ModelError` with what to do.
+    """
+    from .gguf import GgufBackend
+
+    path = locate(name)
+    return GgufBackend(name, path, n_ctx=n_ctx, n_threads=n_threads, n_gpu_layers=n_gpu_layers)
+
+
+def locate(name: str) -> Path:
+    """The GGUF file that a model name means, made first if it is a quantised variant."""
+    if not isinstance(name, str):
+        raise ModelError(f"A model name is a string such as 'gguf:pocket-s', this is {type(name).__name__}.")
+    scheme, colon, rest = name.partition(":")
+    if not colon and name in _pocket_models():
+        raise ModelError(f"{name}: which backend? Write gguf:{name}.")
+    if scheme in LATER:
+        raise ModelError(f"{name}: {LATER[scheme]} comes with a later release. Today: {ALLOWED}")
+    if scheme != "gguf" or not rest:
+        raise ModelError(f"{name!r} is not a model name that benchkit knows. {ALLOWED}")
+    where, quant = split_variant(rest)
+    path = _file(name, where)
+    return variant(path, quant) if quant else path
+
+
+def split_variant(text: str) -> tuple[str, str | None]:
+    r"""Where the file is, and which variant of it: what follows `gguf:`.
+
+    >>> split_variant("pocket-s:q4_k_m")
+    ('pocket-s', 'Q4_K_M')
+    >>> split_variant(r"C:\models\x.gguf")
+    ('C:\\models\\x.gguf', None)
+    """
+    head, _, tail = text.rpartition(":")
+    known = {quant.lower(): quant for quant in QUANT_TYPES}
+    if head and tail.lower() in known:
+        return head, known[tail.lower()]
+    if head and not _is_path(text):
+        close = difflib.get_close_matches(tail.upper(), QUANT_TYPES, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise ModelError(f"gguf:{text}: {tail} is not a quantisation type.{hint} Known: {', '.join(QUANT_TYPES)}.")
+    return text, None
+
+
+def _is_path(text: str) -> bool:
+    return "/" in text or "\\" in text or text.lower().endswith(".gguf") or text.startswith("~")
+
+
+def _pocket_models() -> dict[str, Path]:
+    return {path.stem: path for path in sorted(places.MODELS.glob("*.gguf"))}
+
+
+def _file(name: str, where: str) -> Path:
+    pocket = _pocket_models()
+    if where in pocket:
+        return pocket[where]
+    path = Path(where).expanduser()
+    if path.is_dir():
+        inside = ", ".join(sorted(p.name for p in path.glob("*.gguf"))[:5]) or "none"
+        raise ModelError(f"{name}: {path} is a folder. Name one file in it (GGUF files there: {inside}).")
+    if path.is_file():
+        return path.resolve()
+    if _is_path(where):
+        raise ModelError(f"{name}: there is no file {path.absolute()}. `benchkit models` lists what is here.")
+    close = difflib.get_close_matches(where, pocket, n=1)
+    hint = f" Did you mean gguf:{close[0]}?" if close else ""
+    shipped = ", ".join(f"gguf:{stem}" for stem in pocket) or f"none in {places.MODELS}"
+    raise ModelError(f"{name}: no shipped model is called {where}.{hint} Shipped: {shipped}; or gguf:PATH.")
+
+
+def model_folders() -> list[Path]:
+    """Where GGUF files usually are: `BENCHKIT_MODELS`, and the folders of llama.cpp, Hugging Face, LM Studio."""
+    home = Path.home()
+    own = [Path(part).expanduser() for part in os.environ.get("BENCHKIT_MODELS", "").split(os.pathsep) if part]
+    hub = os.environ.get("HF_HUB_CACHE") or os.path.join(
+        os.environ.get("HF_HOME", home / ".cache" / "huggingface"), "hub"
+    )
+    return own + [
+        home / "models",
+        home / ".cache" / "llama.cpp",
+        home / "Library" / "Caches" / "llama.cpp",
+        Path(hub),
+        home / ".lmstudio" / "models",
+        home / ".cache" / "lm-studio" / "models",
+    ]
+
+
+def find_models() -> list[dict[str, Any]]:
+    """The models this computer has: name, path, size in MiB, and where it was found."""
+    shipped = [_row(f"gguf:{stem}", path, "shipped") for stem, path in _pocket_models().items()]
+    found = [
+        _row(f"gguf:{path}", path, str(folder))
+        for folder in model_folders()
+        if folder.is_dir()
+        for path in sorted(folder.rglob("*.gguf"))
+        if path.is_file()
+    ]
+    return shipped + found
+
+
+def _row(name: str, path: Path, where: str) -> dict[str, Any]:
+    return {"name": name, "path": str(path), "size_mib": path.stat().st_size / 2**20, "where": where}

@@ -1,0 +1,470 @@
+"""The process in which one GGUF model lives: `python -m benchkit.backends.worker`.
+
+It is started by `benchkit.backends.gguf` and spoken to over pipes, one JSON object a line:
+
+    you    {"op": "load", "path": ..., "n_ctx": ..., ...}            answer  {"ready": {...}} or {"failed": "..."}
+    you    {"op": "generate", "prompt": ..., "options": {...}, ...}  answer  {"text": "..."} now and then, {"done": {...}}
+    you    {"op": "abort"}                                           the reply under way ends with state "aborted"
+    you    close the pipe                                            the process ends at once
+
+Why a process of its own: a crash of the engine is then this model's result and not the end of your
+run, and the memory of this process is the memory of this model.
+
+The part that is timed is `Engine._loop`, eight lines. Everything else happens before it or after it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import ctypes
+import functools
+import gc
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ..llama_c import C, complaints, start, stdout_for_answers_only
+
+NEVER = 2**63 - 1
+SHOW_EVERY_NS = 100_000_000  # a message for every token would cost 12 % of the decode speed
+HIDDEN = 1 | 2 | 8  # token attributes UNKNOWN, UNUSED, CONTROL: such a token has no text
+
+
+class Refused(Exception):
+    """The request cannot be done; the message is for the user."""
+
+
+class Engine:
+    """One model, loaded, with the memory (KV cache) of the last reply."""
+
+    def __init__(self, path: str, n_ctx: int | None, n_threads: int, n_gpu_layers: int) -> None:
+        started = time.perf_counter()
+        self.model = _load_model(path, n_gpu_layers)
+        self.vocab = C.llama_model_get_vocab(self.model)
+        self.n_ctx_train = C.llama_model_n_ctx_train(self.model)
+        self.n_ctx = n_ctx or min(2048, self.n_ctx_train)
+        self.n_threads = n_threads
+        self.context = self._make_context()
+        self.load_s = time.perf_counter() - started
+        self.memory = C.llama_get_memory(self.context)
+        self.held: list[int] = []  # the tokens whose keys and values the KV cache holds
+        self.stop_flag = _install_stop_flag(self.context)
+        self.n_vocab = C.llama_vocab_n_tokens(self.vocab)
+        vocabulary = range(self.n_vocab)
+        self.end_tokens = frozenset(t for t in vocabulary if C.llama_vocab_is_eog(self.vocab, t))
+        hidden = {t for t in vocabulary if C.llama_vocab_get_attr(self.vocab, t) & HIDDEN}
+        self.textless = sorted(hidden | self.end_tokens)
+        self.template = self._chat_template()
+        # One token at a time goes through this batch: made once, only its content changes.
+        self.one = (C.llama_token * 1)()
+        self.next_batch = C.llama_batch_get_one(self.one, 1)
+
+    def _make_context(self) -> Any:
+        if self.n_ctx > self.n_ctx_train:
+            raise Refused(
+                f"n_ctx={self.n_ctx} was asked for, but this model was trained on {self.n_ctx_train} tokens and "
+                f"writes nonsense beyond them. Use n_ctx={self.n_ctx_train} or less, or leave it out."
+            )
+        settings = C.llama_context_default_params()
+        settings.n_ctx = self.n_ctx
+        settings.n_threads = settings.n_threads_batch = self.n_threads
+        settings.no_perf = False  # llama.cpp's own clock, to hold against ours
+        context = C.llama_init_from_model(self.model, settings)
+        if not context:
+            raise Refused(
+                f"There was no room for a context of {self.n_ctx} tokens. Ask for a smaller n_ctx, or close "
+                f"other programs. llama.cpp says: {_last_complaints()}"
+            )
+        return context
+
+    # -- a prompt becomes tokens ------------------------------------------------------------------
+
+    def _meta(self, key: str) -> str | None:
+        """One entry of the GGUF file's metadata, as text."""
+        size = 1 << 10
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = C.llama_model_meta_val_str(self.model, key.encode(), buffer, size)
+            if length < size:
+                return None if length < 0 else buffer.value.decode("utf-8", "replace")
+            size = length + 1
+
+    def _chat_template(self) -> Callable[..., str] | None:
+        source = self._meta("tokenizer.chat_template")
+        return _compile_template(source) if source else None
+
+    def _special(self, token: int) -> str:
+        return _piece(self.vocab, token, True).decode("utf-8", "replace") if token >= 0 else ""
+
+    def _prompt_text(self, prompt: str, raw: bool) -> str:
+        if raw or self.template is None:
+            return prompt
+        return self.template(
+            messages=[{"role": "user", "content": prompt}],
+            add_generation_prompt=True,
+            bos_token=self._special(C.llama_vocab_bos(self.vocab)),
+            eos_token=self._special(C.llama_vocab_eos(self.vocab)),
+        )
+
+    def tokenize(self, text: str) -> list[int]:
+        """The tokens of a text, with the start token if the model wants one and the text has none."""
+        data = text.encode("utf-8", "replace")
+        bos = self._special(C.llama_vocab_bos(self.vocab))
+        add_special = not (bos and text.startswith(bos))
+        size = len(data) + 8
+        while True:
+            tokens = (C.llama_token * size)()
+            n = C.llama_tokenize(self.vocab, data, len(data), tokens, size, add_special, True)
+            if n >= 0:
+                return tokens[:n]
+            size = -n
+
+    # -- tokens become a reply --------------------------------------------------------------------
+
+    def generate(self, prompt: str, options: dict[str, Any], show: Callable[[str], None] | None) -> dict[str, Any]:
+        """One reply: its tokens with their times, why it ended, and what llama.cpp's own clock says."""
+        began = time.perf_counter_ns()
+        ids = self.tokenize(self._prompt_text(prompt, options["raw"]))
+        limit = self._limit(len(ids), options)
+        n_cached = self._keep_prefix(ids, options["cache"])
+        C.llama_perf_context_reset(self.context)
+        chain = self._sampler(options)
+        tokens: list[int] = []
+        stamps: list[int] = []
+        gc.disable()  # a garbage collection would fall on some token and make it look slow
+        try:
+            prompt_ns = time.perf_counter_ns()
+            batch = self._prefill(ids[n_cached:])
+            ended = self._loop(chain, batch, limit, tokens, stamps, show) if batch else "aborted"
+            done_ns = time.perf_counter_ns()
+        finally:
+            gc.enable()
+        self.held = [] if ended == "aborted" else (ids + tokens)[: self._n_held()]
+        reply = self._reply(ended, tokens, stamps, limit, options)
+        reply["counts"] |= {"prompt": len(ids), "cached": n_cached}
+        reply["timings"] = self._timings(chain) | {
+            "t_received_ns": began, "t_prompt_ns": prompt_ns, "t_done_ns": done_ns
+        }  # fmt: skip
+        C.llama_sampler_free(chain)
+        return reply
+
+    def _loop(
+        self,
+        chain: Any,
+        batch: Any,
+        limit: int,
+        tokens: list[int],
+        stamps: list[int],
+        show: Callable[[str], None] | None,
+    ) -> str:
+        """The measured loop: decode, sample, stamp. A token exists once it is sampled: that is its time."""
+        decode, sample, clock = C.llama_decode, C.llama_sampler_sample, time.perf_counter_ns
+        context, one, next_batch, end_tokens = self.context, self.one, self.next_batch, self.end_tokens
+        show_at = 0 if show else NEVER
+        for _ in range(limit):
+            if decode(context, batch):
+                return "aborted"
+            token = sample(chain, context, -1)
+            now = clock()
+            if token in end_tokens:
+                return "end token"
+            tokens.append(token)
+            stamps.append(now)
+            if now >= show_at:
+                show_at = self._show_some(tokens, now, show)
+            one[0] = token
+            batch = next_batch
+        return "limit"
+
+    def _limit(self, n_prompt: int, options: dict[str, Any]) -> int:
+        """How many tokens can be generated: what was asked for, or what the context has room for."""
+        room, wanted = self.n_ctx - n_prompt, options["max_tokens"]
+        if n_prompt == 0:
+            raise Refused("The prompt has no tokens: write something, or leave out raw=True.")
+        if room < 1:
+            raise Refused(
+                f"The prompt has {n_prompt} tokens (chat template included), but the context holds {self.n_ctx} "
+                f"for prompt and reply together. Shorten it, or connect with a larger n_ctx "
+                f"(this model was trained on {self.n_ctx_train})."
+            )
+        if options["ignore_eos"] and room < wanted:
+            raise Refused(
+                f"A forced length of {wanted} tokens after a prompt of {n_prompt} does not fit into the context "
+                f"of {self.n_ctx}. Ask for {room} or fewer, or connect with a larger n_ctx "
+                f"(this model was trained on {self.n_ctx_train})."
+            )
+        return min(room, wanted)
+
+    def _keep_prefix(self, ids: list[int], cache: str) -> int:
+        """Forget the last reply (cold), or all of it but the tokens that both begin with (warm)."""
+        n_same = 0
+        if cache == "warm":
+            for ours, theirs in zip(self.held, ids[:-1]):  # one token must be left to decode
+                if ours != theirs:
+                    break
+                n_same += 1
+        if n_same == 0 or not C.llama_memory_seq_rm(self.memory, 0, n_same, -1):
+            C.llama_memory_clear(self.memory, False)
+            n_same = 0
+        self.held = ids[:n_same]
+        return n_same
+
+    def _prefill(self, ids: list[int]) -> Any:
+        """Decode the prompt except its last batch, which is returned for the loop; None if aborted."""
+        size = C.llama_n_batch(self.context)
+        parts = [(C.llama_token * len(part))(*part) for part in _split(ids, size)]
+        batches = [C.llama_batch_get_one(part, len(part)) for part in parts]
+        self._prompt_tokens = parts  # llama.cpp reads them later: they must stay alive
+        for batch in batches[:-1]:
+            if C.llama_decode(self.context, batch):
+                return None
+        return batches[-1]
+
+    def _sampler(self, options: dict[str, Any]) -> Any:
+        """llama.cpp's sampler chain: temperature 0 is 'take the most likely token'."""
+        settings = C.llama_sampler_chain_default_params()
+        settings.no_perf = False
+        chain = C.llama_sampler_chain_init(settings)
+        add = functools.partial(C.llama_sampler_chain_add, chain)
+        if options["ignore_eos"]:  # a forced length: tokens without text become impossible
+            biases = [C.llama_logit_bias(token, float("-inf")) for token in self.textless]
+            array = (C.llama_logit_bias * len(biases))(*biases)
+            add(C.llama_sampler_init_logit_bias(self.n_vocab, len(biases), array))
+        if options["temperature"] == 0:
+            add(C.llama_sampler_init_greedy())
+            return chain
+        if options["top_k"]:
+            add(C.llama_sampler_init_top_k(options["top_k"]))
+        add(C.llama_sampler_init_top_p(options["top_p"], 1))
+        add(C.llama_sampler_init_temp(options["temperature"]))
+        add(C.llama_sampler_init_dist(options["seed"]))
+        return chain
+
+    def _show_some(self, tokens: list[int], now: int, show: Callable[[str], None]) -> int:
+        """Pass on the text since last time; returns when to do so again."""
+        if len(tokens) == 1:
+            self._live, self._shown = codecs.getincrementaldecoder("utf-8")("replace"), 0
+        text = self._live.decode(b"".join(_piece(self.vocab, t) for t in tokens[self._shown :]))
+        self._shown = len(tokens)
+        if text:
+            show(text)
+        return now + SHOW_EVERY_NS
+
+    def _n_held(self) -> int:
+        return C.llama_memory_seq_pos_max(self.memory, 0) + 1
+
+    # -- what is reported -------------------------------------------------------------------------
+
+    def _reply(
+        self, ended: str, tokens: list[int], stamps: list[int], limit: int, options: dict[str, Any]
+    ) -> dict[str, Any]:
+        pieces = [_piece(self.vocab, token) for token in tokens]
+        state, error = ended, None
+        if ended == "end token":
+            state = "ok" if any(pieces) else "empty"
+        elif ended == "limit":
+            state = "length"
+            if limit < options["max_tokens"]:
+                state = "truncated"
+                error = f"The context of {self.n_ctx} tokens was full after {limit} of the reply. Use a larger n_ctx."
+        return {
+            "state": state,
+            "error": error,
+            "t_ns": stamps,
+            "text": decode_pieces(pieces),
+            "n_bytes": [len(piece) for piece in pieces],
+            "counts": {
+                "output": sum(1 for piece in pieces if piece),
+                "output_reported": len(tokens) + (ended == "end token"),
+            },
+        }
+
+    def _timings(self, chain: Any) -> dict[str, Any]:
+        """llama.cpp's own counters, as they are. (It reports at least 1 where it counted 0.)"""
+        engine, sampler = C.llama_perf_context(self.context), C.llama_perf_sampler(chain)
+        return {
+            "engine": "llama.cpp",
+            "load_ms": engine.t_load_ms,
+            "prompt_eval_ms": engine.t_p_eval_ms,
+            "n_prompt_eval": engine.n_p_eval,
+            "eval_ms": engine.t_eval_ms,
+            "n_eval": engine.n_eval,
+            "n_reused": engine.n_reused,
+            "sample_ms": sampler.t_sample_ms,
+            "n_sample": sampler.n_sample,
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """What the file and the engine say about themselves."""
+        return {
+            "pid": os.getpid(),
+            "load_s": self.load_s,
+            "n_ctx": self.n_ctx,
+            "n_ctx_train": self.n_ctx_train,
+            "n_threads": self.n_threads,
+            "parameters": C.llama_model_n_params(self.model),
+            "weights_bytes": C.llama_model_size(self.model),
+            "n_vocab": self.n_vocab,
+            "architecture": self._meta("general.architecture"),
+            "title": self._meta("general.name"),
+            "family": self._meta("general.basename") or self._meta("general.architecture"),
+            "file_type": self._meta("general.file_type"),
+            "chat_template": self._meta("tokenizer.chat_template"),
+            "system_info": C.llama_print_system_info().decode("utf-8", "replace").strip(),
+        }
+
+
+def decode_pieces(pieces: list[bytes]) -> list[str]:
+    """The text that each token adds, where a character may be spread over several tokens.
+
+    A token that holds the first half of a character adds no text yet; the one that completes it adds
+    the character. Half a character at the very end is shown as the replacement character.
+
+    >>> decode_pieces([b"na", b"\\xc3", b"\\xafve", b" \\xe2"])
+    ['na', '', 'ïve', ' \\ufffd']
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    texts = [decoder.decode(piece) for piece in pieces]
+    if texts:
+        texts[-1] += decoder.decode(b"", final=True)
+    return texts
+
+
+def _piece(vocab: Any, token: int, special: bool = False) -> bytes:
+    """The bytes of one token; special tokens have none, unless asked for."""
+    size = 64
+    while True:
+        buffer = ctypes.create_string_buffer(size)
+        n = C.llama_token_to_piece(vocab, token, buffer, size, 0, special)
+        if n >= 0:
+            return buffer.raw[:n]
+        size = -n
+
+
+def _split(ids: list[int], size: int) -> list[list[int]]:
+    return [ids[i : i + size] for i in range(0, len(ids), size)]
+
+
+def _last_complaints() -> str:
+    return " / ".join(list(complaints)[-2:]) or "nothing"
+
+
+def _load_model(path: str, n_gpu_layers: int) -> Any:
+    settings = C.llama_model_default_params()
+    settings.n_gpu_layers = n_gpu_layers
+    if n_gpu_layers and not C.llama_supports_gpu_offload():
+        raise Refused(
+            f"n_gpu_layers={n_gpu_layers} was asked for, but the installed llama-cpp-python was built for the "
+            "processor alone. Use n_gpu_layers=0, or install a build for your GPU (CUDA, Metal or Vulkan)."
+        )
+    model = C.llama_model_load_from_file(os.fsencode(path) if os.name != "nt" else path.encode("utf-8"), settings)
+    if not model:
+        raise Refused(
+            "llama.cpp could not load it: the file is damaged, cut short by a download that broke off, or newer "
+            f"than the installed llama-cpp-python. Get it again, or upgrade. llama.cpp says: {_last_complaints()}"
+        )
+    return model
+
+
+def _install_stop_flag(context: Any) -> ctypes.Array:
+    """A byte that stops llama.cpp in the middle of its work as soon as it is not 0.
+
+    llama.cpp asks a C function 'shall I stop?' at every step of its graph. A Python function there would
+    cost more than the model. The C library has one that fits: strlen is 0, 'no', for an empty string.
+    """
+    flag = ctypes.create_string_buffer(2)
+    library = ctypes.CDLL("msvcrt") if os.name == "nt" else ctypes.CDLL(None)
+    C.llama_set_abort_callback(context, ctypes.cast(library.strlen, C.ggml_abort_callback), ctypes.addressof(flag))
+    return flag
+
+
+def _compile_template(source: str) -> Callable[..., str]:
+    """A chat template, which came with the model and so is not trusted: it runs in jinja2's sandbox."""
+    from jinja2 import TemplateError
+    from jinja2.ext import Extension
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(Extension):  # {% generation %} marks training text: nothing to do here
+        tags = frozenset({"generation"})
+
+        def parse(self, parser: Any) -> Any:
+            parser.stream.skip(1)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+    def refuse(message: str) -> None:
+        raise Refused(f"The model's chat template refuses this prompt: {message}")
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", Generation]
+    )
+    environment.filters["tojson"] = functools.partial(json.dumps, ensure_ascii=False)
+    environment.globals |= {"raise_exception": refuse, "strftime_now": time.strftime}
+
+    def render(**values: Any) -> str:
+        try:
+            return template().render(**values)
+        except TemplateError as error:
+            raise Refused(f"The model's chat template does not work ({error}). Try raw=True.") from error
+
+    template = functools.lru_cache(maxsize=1)(lambda: environment.from_string(source))
+    return render
+
+
+# -- the pipe -------------------------------------------------------------------------------------
+
+
+class Requests(threading.Thread):
+    """Reads what the parent writes, also while the model is busy: that is how a reply can be stopped."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self.stop_flag: ctypes.Array | None = None
+
+    def run(self) -> None:
+        for line in sys.stdin.buffer:
+            request = json.loads(line)
+            stop = request["op"] == "abort"
+            if self.stop_flag is not None:
+                self.stop_flag[0] = b"\1" if stop else b"\0"
+            if not stop:
+                self.waiting.put(request)
+        os._exit(0)  # the parent is gone or has closed the pipe: nobody waits for an answer
+
+
+def main() -> None:
+    """Answer requests until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    answers = os.fdopen(stdout_for_answers_only(), "w", encoding="utf-8")
+
+    def answer(**message: Any) -> None:
+        answers.write(json.dumps(message, separators=(",", ":")) + "\n")
+        answers.flush()
+
+    requests = Requests()
+    requests.start()
+    start()
+    engine = None
+    while True:
+        request = requests.waiting.get()
+        operation = request.pop("op")
+        try:
+            if operation == "load":
+                engine = Engine(**request)
+                requests.stop_flag = engine.stop_flag
+                answer(ready=engine.describe())
+            else:
+                show = (lambda text: answer(text=text)) if request["show"] else None
+                answer(done=engine.generate(request["prompt"], request["options"], show))
+        except Refused as refusal:
+            answer(failed=str(refusal))
+
+
+if __name__ == "__main__":
+    main()
