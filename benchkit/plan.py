@@ -15,6 +15,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ class Test:
     options: Mapping[str, Any]
     n_prompt: int | None = None  # speed only: the text is made to this length in the model's own tokens
 
-    @property
+    @cached_property
     def key(self) -> str:
         """SHA-256 over everything that decides what is measured; equal keys are never measured twice."""
         what = {

@@ -1,0 +1,701 @@
+"""Measure a plan: warm up, take turns, write each reply down the moment it exists.
+
+The order. Models take turns of ten prompts (five forced-length replies), and the model that begins
+changes from turn to turn, so that whatever drifts meanwhile (heat, other programs) hits all alike.
+After every change of model one reply of 32 tokens goes unrecorded, because a model that has just
+been idle runs slower; an engine that has just started generates for a quarter of a second. Turns
+of ten prompts rather than one keep that cost small. Models that do not all fit in memory are loaded
+one at a time instead, one turn for each trial of all prompts. What was done is in the manifest.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from benchkit import backends, machine, metrics, places, quality, runs, stats
+from benchkit.backends.base import Backend, Options
+from benchkit.errors import BenchkitError, ModelError
+from benchkit.plan import MIN_AUTO_TRIALS, Configuration, Plan, Test, read_plan
+from benchkit.recording import Recording
+from benchkit.runs import Run
+
+#: Requests in one turn of a model before the next model's turn.
+TURN, SPEED_TURN = 10, 5
+
+#: Unrecorded after every change of model: one reply of this many tokens …
+WARM_UP_TOKENS = 32
+#: … and by an engine that has just started, at least this much generating.
+FRESH_S = 0.25
+WARM_UP_PROMPT = "One, two, three,"
+
+#: Models stay loaded together while they need less than this share of the memory that was available.
+RESIDENT_SHARE = 0.7
+
+STATUS_PERIOD_S = 0.5
+SUMMARY_PERIOD_S = 15.0
+
+
+# ---------------------------------------------------------------- the one call
+
+
+def run(
+    plan: str | os.PathLike | dict | Plan, out: str | os.PathLike | None = None, progress: bool = True
+) -> Run:
+    """Measure a plan into the folder `out`; the same call again continues a run that was stopped.
+
+    `plan` is what `read_plan` takes. Without `out` the folder is named after the plan and its hash, in
+    `benchmark_outputs/`. A model that cannot be loaded is noted in `Run.failed` and the others go on;
+    ModelError is raised only if none can be. Progress goes to standard error.
+    """
+    plan = read_plan(plan)
+    folder = Path(out) if out is not None else default_folder(plan)
+    tests = plan.tests()  # prompts are read before anything is written
+    with runs.lock(folder):
+        notes = runs.begin(folder, plan)
+        session = Session(plan, folder, tests, progress)
+        for note in notes:
+            session.say(note)
+        try:
+            session.measure()
+        except KeyboardInterrupt:
+            session.end("interrupted")
+            session.say(
+                f"Interrupted: {session.done} replies are safe in {folder}. The same command continues."
+            )
+            raise
+        except BaseException:
+            session.end("failed")
+            raise
+        session.end("complete")
+        return session.result()
+
+
+def run_many(plans: Sequence[Any], out: str | os.PathLike | None = None, progress: bool = True) -> list[Run]:
+    """Measure several plans, one after the other, each into a folder of its own inside `out`.
+
+    A plan that fails does not stop the next; the first failure is raised when all are through.
+    """
+    plans = [read_plan(plan) for plan in plans]
+    found, failures = [], []
+    for plan in plans:
+        folder = None if out is None else Path(out) / default_folder(plan).name
+        try:
+            found.append(run(plan, folder, progress))
+        except BenchkitError as failure:
+            failures.append(failure)
+            print(f"{plan.name}: {failure}", file=sys.stderr)
+    if failures:
+        raise failures[0]
+    return found
+
+
+def default_folder(plan: Plan) -> Path:
+    """Where a plan is measured if nothing else is said: equal plans continue each other."""
+    return places.OUTPUTS / f"{runs.safe_name(plan.name, 40)}-{plan.sha256[:8]}"
+
+
+# ---------------------------------------------------------------- the order
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Consecutive tests on one engine: a block."""
+
+    engine: str
+    tests: tuple[Test, ...]
+
+
+def rotated(engines: Sequence[str], turn: int) -> list[str]:
+    """The engines in the order of this round: forwards and backwards, beginning one further each time.
+
+    >>> [rotated("AB", turn) for turn in range(4)]
+    [['A', 'B'], ['B', 'A'], ['B', 'A'], ['A', 'B']]
+    """
+    shift = turn // 2 % len(engines)
+    order = [*engines[shift:], *engines[:shift]]
+    return order[::-1] if turn % 2 else order
+
+
+def rounds(tests: Sequence[Test], resident: bool) -> Iterator[tuple[int, list[Test]]]:
+    """The tests in rounds: (trial, tests). In each round every engine has one turn.
+
+    Models that stay loaded share short rounds of a few prompts. Otherwise a round is a whole trial, and
+    the forced-length tests belong to the last one, so that each model is loaded once a trial.
+    """
+    last = max((test.trial for test in tests), default=0)
+    forced = [test for test in tests if test.purpose == "speed"]
+    for trial in range(last + 1):
+        natural = [test for test in tests if test.purpose == "quality" and test.trial == trial]
+        if resident:
+            yield from ((trial, part) for part in _parts(natural, TURN))
+        else:
+            yield trial, natural + (forced if trial == last else [])
+    if resident:
+        yield from ((last, part) for part in _parts(forced, SPEED_TURN))
+
+
+def _parts(tests: list[Test], size: int) -> Iterator[list[Test]]:
+    """The tests in parts of `size` prompts, each part with all configurations."""
+    prompts = list(dict.fromkeys(_prompt_key(test) for test in tests))
+    for start in range(0, len(prompts), size):
+        chosen = set(prompts[start : start + size])
+        yield [test for test in tests if _prompt_key(test) in chosen]
+
+
+def _prompt_key(test: Test) -> tuple[str, str, int]:
+    return (test.purpose, test.prompt_set_sha256, test.prompt.index)
+
+
+def turns(tests: Sequence[Test], resident: bool) -> Iterator[tuple[int, Turn]]:
+    """Every turn of the plan in order, with its trial."""
+    engines = list(dict.fromkeys(test.configuration.engine for test in tests))
+    for number, (trial, part) in enumerate(rounds(tests, resident)):
+        for engine in rotated(engines, number):
+            mine = tuple(test for test in part if test.configuration.engine == engine)
+            if mine:
+                yield trial, Turn(engine, mine)
+
+
+# ---------------------------------------------------------------- one reply
+
+
+def warm_up(backend: Backend, fresh: bool, timeout_s: float) -> Recording | None:
+    """Let an idle engine generate unrecorded: one reply, or for `FRESH_S` seconds if it has just started."""
+    options = Options(max_tokens=WARM_UP_TOKENS, ignore_eos=True, raw=True, timeout_s=timeout_s)
+    began, reply = time.perf_counter(), None
+    while reply is None or (fresh and time.perf_counter() - began < FRESH_S):
+        try:
+            reply = backend.stream(WARM_UP_PROMPT, options)
+        except ModelError:  # for instance a context too short: the tests themselves will say so
+            return None
+        if reply.state not in ("ok", "length"):
+            return None
+    return reply
+
+
+WORDS = """
+the sun was warm and the small boat went slowly down the river to the old town where people sat in the shade
+and told long stories about rain and snow and the road home
+"""
+
+
+def speed_text(count: Callable[[str], int | None], n_prompt: int, index: int) -> str:
+    """A plain text of `n_prompt` tokens (as near as its words allow), another one for each index.
+
+    >>> text = speed_text(lambda text: len(text.split()) + 1, n_prompt=12, index=0)
+    >>> len(text.split())
+    11
+    """
+    words = random.Random(index).choices(
+        WORDS.split(), k=n_prompt
+    )  # at least one token a word: never too few words
+    n_words, best = n_prompt, (math.inf, "")
+    for _ in range(8):
+        text = " " + " ".join(words[:n_words])
+        n_tokens = count(text)
+        if n_tokens is None:
+            return text
+        best = min(best, (abs(n_tokens - n_prompt), text))
+        step = round((n_prompt - n_tokens) * n_words / max(1, n_tokens)) or (n_prompt > n_tokens) - (
+            n_prompt < n_tokens
+        )
+        if step == 0 or not 1 <= n_words + step <= n_prompt:
+            break
+        n_words += step
+    return best[1]
+
+
+def check_reply(recording: Recording, test: Test, run_code: bool) -> list[dict[str, Any]]:
+    """The reply's quality checks; none for forced lengths, where the reply was not the model's to end."""
+    if test.purpose == "speed":
+        return []
+    try:
+        results = quality.run_checks(recording.response, test.prompt, run_code=run_code)
+    except BenchkitError as problem:  # a sandbox that cannot hold its limits, for instance
+        return [{"check": c["check"], "passed": None, "reason": str(problem)} for c in test.prompt.checks]
+    return [{"check": r.check, "passed": r.passed, "reason": r.reason} for r in results]
+
+
+# ---------------------------------------------------------------- a session
+
+
+@dataclass
+class Engine:
+    """A loaded model, and whether it has generated since it started."""
+
+    backend: Backend
+    fresh: bool = True
+    decode_tokens_per_s: float | None = None
+    texts: dict[int, str] = field(default_factory=dict)  # forced-length prompts in this model's tokens
+
+
+class Session:
+    """One call of `run`: from the first load to the last artifact. The folder's lock is held."""
+
+    def __init__(self, plan: Plan, folder: Path, tests: list[Test], progress: bool) -> None:
+        self.plan, self.folder, self.tests, self.progress = plan, folder, tests, progress
+        self.engines: dict[str, Engine] = {}
+        self.failed: dict[str, str] = {}
+        self.last_engine: str | None = None
+        self.n_blocks = 0
+        self.bar: tqdm | None = None
+        self._status_written = self._summary_written = -math.inf
+        self.names = {runs.artifact_name(test): test for test in tests}
+        self.rows: dict[str, dict[str, Any]] = {}  # summary rows of artifacts that exist
+        self.latencies: dict[tuple, dict[int, float]] = {}
+        self.begun = machine.now_iso()
+        self.manifest = self._manifest()
+        self._recall()
+
+    # ---- what was measured before
+
+    def _recall(self) -> None:
+        for artifact in Run(self.folder).artifacts():
+            if artifact["file"] in self.names:
+                self._remember(artifact, self.names[artifact["file"]])
+
+    def _remember(self, artifact: dict[str, Any], test: Test) -> None:
+        self.rows[artifact["file"]] = runs.summary_row(artifact)
+        if artifact["latency_s"] is not None:
+            trials = self.latencies.setdefault((test.configuration.label, *_prompt_key(test)), {})
+            trials[test.trial] = artifact["latency_s"]
+
+    @property
+    def done(self) -> int:
+        """Artifacts that exist."""
+        return len(self.rows)
+
+    def is_done(self, test: Test) -> bool:
+        """Whether this test's artifact exists."""
+        return runs.artifact_name(test) in self.rows
+
+    def stopped(self, test: Test) -> str | None:
+        """With `trials: auto`: why this prompt needs no further trial, or None."""
+        if self.plan.trials != "auto" or test.purpose == "speed" or test.trial < MIN_AUTO_TRIALS:
+            return None
+        trials = self.latencies.get((test.configuration.label, *_prompt_key(test)), {})
+        for n in range(MIN_AUTO_TRIALS, test.trial + 1):
+            stop = stats.enough_trials([trials.get(k) for k in range(n)])
+            if stop.stop:
+                return stop.reason
+        return None
+
+    def pending(self, tests: Sequence[Test]) -> list[Test]:
+        """The tests still to be measured, of engines that work."""
+        return [
+            test
+            for test in tests
+            if not self.is_done(test)
+            and test.configuration.engine not in self.failed
+            and not self.stopped(test)
+        ]
+
+    # ---- the manifest
+
+    def _manifest(self) -> dict[str, Any]:
+        old = runs.read_json(self.folder / "manifest.json", {})
+        here = machine.machine_record()
+        notes = machine_changes(old.get("machine"), here)
+        sessions = [*old.get("sessions", []), {"started": self.begun, "notes": notes}]
+        return {
+            "schema": runs.MANIFEST_SCHEMA,
+            "name": self.plan.name,
+            "created": old.get("created", self.begun),
+            "plan": self.plan.to_dict(),
+            "identity": self.plan.identity(),
+            "plan_sha256": self.plan.sha256,
+            "machine": old.get("machine", here),
+            "prompt_sets": {s.name: _prompt_set_row(s) for s in self.plan.prompt_sets()},
+            "configurations": {c.label: _configuration_row(c) for c in self.plan.configurations()},
+            "models": {c.engine: _model_row(c) | old.get("models", {}).get(c.engine, {})
+                       for c in self.plan.configurations()},
+            "stopped": old.get("stopped", {}),
+            "sessions": sessions,
+        }  # fmt: skip
+
+    def write_manifest(self) -> None:
+        """Write the manifest as it is now."""
+        runs.write_json(self.folder / "manifest.json", self.manifest)
+
+    def note(self, **facts: Any) -> None:
+        """Add facts about this session to the manifest."""
+        self.manifest["sessions"][-1].update(facts)
+
+    # ---- measuring
+
+    def measure(self) -> None:
+        """Measure everything that is still missing."""
+        for note in self.manifest["sessions"][-1]["notes"]:
+            self.say(f"Note: {note}")
+        self.write_manifest()
+        self.write_summary()
+        self._skip_missing()
+        if not self.pending(self.tests):
+            return
+        self._look_around()
+        resident = self._load_all()
+        self.note(policy="all models stay loaded" if resident else "one load a block", order="rotated turns")
+        self.write_manifest()
+        self._announce(resident)
+        self.status("running", force=True)
+        for _, turn in turns(self.tests, resident):
+            self._take_turn(turn, resident)
+
+    def _skip_missing(self) -> None:
+        missing = self.plan.missing()
+        for configuration in self.plan.configurations():
+            if configuration.model.label in missing:
+                self._fail(configuration.engine, missing[configuration.model.label])
+
+    def _look_around(self) -> None:
+        seen = machine.busy(0.3)
+        self.note(busy_before=seen.cpu_share)
+        if seen.busy:
+            self.say(f"Note: {seen}. Speeds will be disturbed; close them for results you can trust.")
+
+    def _take_turn(self, turn: Turn, resident: bool) -> None:
+        tests = self.pending(turn.tests)
+        if not tests:
+            return
+        if not resident:
+            self._close_all(but=turn.engine)
+        engine = self._engine(tests[0].configuration)
+        if engine is None:
+            return
+        if engine.fresh or self.last_engine != turn.engine:
+            self._warm_up(engine, turn.engine)
+        self._block(engine, tests, resident)
+
+    def _block(self, engine: Engine, tests: list[Test], resident: bool) -> None:
+        self.n_blocks += 1
+        number = f"{len(self.manifest['sessions']):02d}-{self.n_blocks:04d}"
+        before = machine.vitals(engine.backend.pids())
+        for position, test in enumerate(tests):
+            if engine.fresh:  # the last request ended its worker
+                self._warm_up(engine, test.configuration.engine)
+                before = machine.vitals(engine.backend.pids())
+            block = {"id": number, "position": position, "resident": resident}
+            try:
+                self._one(engine, test, block, before)
+            except ModelError as problem:
+                return self._fail(test.configuration.engine, str(problem))
+
+    def _one(self, engine: Engine, test: Test, block: dict[str, Any], before: machine.Vitals) -> None:
+        self.status("running", test)
+        options, prompt = Options(**test.options), self._prompt_text(engine, test)
+        if options.cache == "warm":  # the same prompt just before, so that all of it is in the cache
+            engine.backend.stream(prompt, replace(options, max_tokens=1))
+        with machine.MemorySampler(engine.backend.pids()) as sampler:
+            recording = engine.backend.stream(prompt, options)
+        health = machine.health(before, machine.vitals(engine.backend.pids()))
+        engine.fresh = recording.state in ("error", "timeout", "disconnected")
+        artifact = {
+            **artifact_head(test, prompt),
+            "response": recording.response,
+            "latency_s": metrics.latency_s(recording),
+            "recording": recording.to_dict(),
+            "checks": check_reply(recording, test, self.plan.run_code),
+            "memory": sampler.result(),
+            "block": {**block, **health},
+            "load_s": engine.backend.load_s,
+        }
+        self._keep(artifact, test)
+
+    def _keep(self, artifact: dict[str, Any], test: Test) -> None:
+        name = runs.artifact_name(test)
+        runs.write_json(self.folder / name, artifact)
+        self._remember({**artifact, "file": name}, test)
+        state = artifact["recording"]["state"]
+        runs.log(
+            self.folder,
+            f"{name} {state} {artifact['latency_s']} s {artifact['recording']['error'] or ''}".rstrip(),
+        )
+        if self.bar is not None:
+            self.bar.update()
+        if time.monotonic() - self._summary_written > SUMMARY_PERIOD_S:
+            self.write_summary()
+
+    def _prompt_text(self, engine: Engine, test: Test) -> str:
+        if test.purpose == "quality":
+            return test.prompt.text
+        index = test.prompt.index
+        if index not in engine.texts:
+            options = Options(max_tokens=1, raw=True, ignore_eos=True, timeout_s=self.plan.timeout_s)
+
+            def count(text: str) -> int | None:
+                counted = engine.backend.stream(text, options).counts.get("prompt")
+                return counted.value if counted else None
+
+            engine.texts[index] = speed_text(count, test.n_prompt, index)
+        return engine.texts[index]
+
+    def _warm_up(self, engine: Engine, name: str) -> None:
+        reply = warm_up(engine.backend, engine.fresh, self.plan.timeout_s)
+        if reply is not None:
+            engine.fresh = False
+            engine.decode_tokens_per_s = metrics.decode_tokens_per_s(reply)
+        self.last_engine = name
+
+    # ---- loading
+
+    def _engine(self, configuration: Configuration) -> Engine | None:
+        """The configuration's engine, loaded if it is not; None if it cannot be."""
+        name = configuration.engine
+        if name in self.engines or name in self.failed:
+            return self.engines.get(name)
+        free_mib = machine.available_mib()
+        try:
+            backend = backends.connect(self.plan.where(configuration.model), **configuration.load)
+        except ModelError as problem:
+            self._fail(name, str(problem))
+            return None
+        self.engines[name] = engine = Engine(backend)
+        self._describe(name, backend)
+        self._warm_up(engine, name)
+        self.manifest["models"][name]["memory_loaded"] = {
+            **{k: round(v, 2) for k, v in (machine.process_memory_mib(backend.pids()) or {}).items()},
+            "machine_available_drop": round(free_mib - machine.available_mib(), 2),
+        }
+        return engine
+
+    def _describe(self, name: str, backend: Backend) -> None:
+        known, now = self.manifest["models"][name], tidy_paths(backend.describe())
+        labels = {c.label for c in self.plan.configurations() if c.engine == name}
+        before, measured = (
+            known.get("digest"),
+            any(row["configuration"] in labels for row in self.rows.values()),
+        )
+        if before and now.get("digest") and before != now["digest"] and measured:
+            raise BenchkitError(
+                f"{name} is not the model it was when this run began: its file's SHA-256 was {before[:12]}…, is "
+                f"{now['digest'][:12]}… now. Put the old file back, or choose another output folder."
+            )
+        known.pop("error", None)
+        known.update(
+            {k: v for k, v in now.items() if k not in ("name", "family", "parameters") or k not in known}
+        )
+        known["load_s"] = backend.load_s
+
+    def _fail(self, name: str, problem: str) -> None:
+        self.failed[name] = self.manifest["models"][name]["error"] = problem
+        self.say(f"{name} cannot be measured: {problem}")
+        self.write_manifest()
+        if name in self.engines:
+            self.engines.pop(name).backend.close()
+
+    def _load_all(self) -> bool:
+        """Load every model that has something to do; False if they do not fit in memory together."""
+        wanted = {t.configuration.engine: t.configuration for t in self.pending(self.tests)}
+        room_mib = RESIDENT_SHARE * machine.available_mib()
+        if len(wanted) > 1 and sum(_file_mib(self.plan.where(c.model)) for c in wanted.values()) > room_mib:
+            return False
+        used_mib = 0.0
+        for number, configuration in enumerate(wanted.values()):
+            self.say(f"Loading {configuration.engine} …", log=False)
+            engine = self._engine(configuration)
+            used_mib += (
+                (machine.process_memory_mib(engine.backend.pids()) or {}).get("process", 0) if engine else 0
+            )
+            if used_mib > room_mib and number + 1 < len(wanted):
+                self._close_all()
+                return False
+        return True
+
+    def _close_all(self, but: str | None = None) -> None:
+        for name in [name for name in self.engines if name != but]:
+            self.engines.pop(name).backend.close()
+
+    # ---- telling
+
+    def say(self, message: str, log: bool = True) -> None:
+        """Tell the person (on standard error, if progress is wanted) and the log."""
+        if log:
+            runs.log(self.folder, message)
+        if self.progress:
+            tqdm.write(message, file=sys.stderr)
+
+    def _announce(self, resident: bool) -> None:
+        tests = [
+            t for t in self.pending(self.tests) if self.plan.trials != "auto" or t.trial < MIN_AUTO_TRIALS
+        ]
+        known = f", {self.done} are done already" if self.done else ""
+        estimate = self._estimate_s(tests)
+        time_needed = (
+            "" if estimate is None else f"; about {duration(estimate)}, if every reply is as long as allowed"
+        )
+        self.say(f"{len(tests)} replies to measure{known}{time_needed}. Results: {self.folder}")
+        if not resident:
+            self.say("The models do not fit in memory together: each is loaded for a whole trial at a time.")
+        total = self.done + len(tests)
+        fast = sys.stderr.isatty()
+        self.bar = tqdm(total=total, initial=self.done, unit="reply", file=sys.stderr, disable=not self.progress,
+                        dynamic_ncols=fast, mininterval=0.2 if fast else 5.0)  # fmt: skip
+
+    def _estimate_s(self, tests: Sequence[Test]) -> float | None:
+        """How long these tests take at most, from what the warm-up or earlier replies showed."""
+        rates = {name: engine.decode_tokens_per_s for name, engine in self.engines.items()}
+        seconds = [_at_most_s(test, rates.get(test.configuration.engine)) for test in tests]
+        known = [s for s in seconds if s is not None]
+        return sum(known) * len(seconds) / len(known) if known else None
+
+    def status(self, state: str, test: Test | None = None, force: bool = False) -> None:
+        """Write status.json, at most twice a second; it is for watching and never stops a run."""
+        if not force and time.monotonic() - self._status_written < STATUS_PERIOD_S:
+            return
+        self._status_written = time.monotonic()
+        if self.bar is not None and test is not None:
+            self.bar.set_description(test.configuration.label[:40], refresh=False)
+        row = {
+            "state": state,
+            "done": self.done,
+            "total": self.bar.total if self.bar is not None else self.done,
+            "configuration": test.configuration.label if test else None,
+            "prompt": test.prompt.id if test else None,
+            "trial": test.trial if test else None,
+            "pid": os.getpid(),
+            "started": self.begun,
+            "updated": machine.now_iso(),
+            "failed": dict(self.failed),
+        }
+        with suppress(runs.StorageError):
+            runs.write_json(self.folder / "status.json", row, durable=False)
+
+    def write_summary(self) -> None:
+        """Write summary.json from what is known of all artifacts, in the plan's order."""
+        self._summary_written = time.monotonic()
+        places_ = {label: i for i, label in enumerate(self.manifest["configurations"])}
+        rows = [
+            self.rows[name]
+            for name, test in self.names.items()
+            if name in self.rows and test.purpose == "quality"
+        ]
+        rows.sort(key=lambda r: (places_[r["configuration"]], r["prompt_set"], r["prompt_index"], r["trial"]))
+        runs.write_json(self.folder / "summary.json", rows)
+
+    def end(self, state: str) -> None:
+        """Close every model and leave status, summary and manifest as they should be."""
+        if self.bar is not None:
+            self.bar.close()
+        self._close_all()
+        self.status(state, force=True)
+        self._note_stops()
+        self.note(ended=machine.now_iso(), state=state, n_blocks=self.n_blocks)
+        runs.log(self.folder, f"{state}: {self.done} artifacts")
+        try:
+            self.write_summary()
+            self.write_manifest()
+        except runs.StorageError:
+            if state == "complete":  # otherwise a first, better message is on its way
+                raise
+
+    def _note_stops(self) -> None:
+        if self.plan.trials == "auto":
+            found = {}
+            for test in self.tests:
+                if not self.is_done(test) and (reason := self.stopped(test)):
+                    found.setdefault(test.configuration.label, {}).setdefault(test.prompt.id, reason)
+            self.manifest["stopped"] = found
+
+    def result(self) -> Run:
+        """The finished run; raises ModelError where no model at all could be measured."""
+        if self.failed and not self.rows:
+            lines = "\n".join(f"  {name}: {problem}" for name, problem in self.failed.items())
+            raise ModelError(f"none of the plan's models could be measured:\n{lines}")
+        return Run(self.folder)
+
+
+# ---------------------------------------------------------------- small things
+
+
+def artifact_head(test: Test, prompt: str) -> dict[str, Any]:
+    """What an artifact says about what was asked, of whom, how."""
+    c = test.configuration
+    return {
+        "schema": runs.ARTIFACT_SCHEMA,
+        "key": test.key,
+        "model": c.model.name,
+        "configuration": c.label,
+        "engine": c.engine,
+        "load": dict(c.load),
+        "options": dict(test.options),
+        "prompt_set": test.prompt_set,
+        "prompt_index": test.prompt.index,
+        "prompt_id": test.prompt.id,
+        "category": test.prompt.category,
+        "prompt": prompt,
+        "source": test.prompt.source,
+        "trial": test.trial,
+        "purpose": test.purpose,
+    }
+
+
+def _at_most_s(test: Test, decode_tokens_per_s: float | None) -> float | None:
+    return test.options["max_tokens"] / decode_tokens_per_s if decode_tokens_per_s else None
+
+
+def duration(seconds: float) -> str:
+    """A duration as a person says it.
+
+    >>> duration(42), duration(150), duration(9000)
+    ('42 s', '2.5 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.2g} min" if seconds < 5400 else f"{seconds / 3600:.2g} h"
+
+
+def machine_changes(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
+    """What changed on this machine since the run began; another processor is refused."""
+    if not old:
+        return []
+    for name in ("cpu", "logical_cores"):
+        if old.get(name) != new[name]:
+            raise BenchkitError(
+                f"this run began on another machine ({name} was {old.get(name)}, is {new[name]} here). Speeds of "
+                "two machines must not be mixed in one run: choose another output folder."
+            )
+    parts = ("packages", "llama_cpp", "environment", "system", "python", "power_source", "governor")
+    return [text for part in parts for text in runs.differences(old.get(part), new.get(part), part)]
+
+
+def tidy_paths(facts: Any) -> Any:
+    """Paths told from the toolkit's or the user's own folder, so that a shared run names no user."""
+    if isinstance(facts, dict):
+        return {key: tidy_paths(value) for key, value in facts.items()}
+    if not isinstance(facts, str) or not os.path.isabs(facts):
+        return facts
+    for base, prefix in ((places.ROOT, ""), (Path.home(), "~/")):
+        with suppress(ValueError):
+            return prefix + Path(facts).relative_to(base).as_posix()
+    return facts
+
+
+def _file_mib(name: str) -> float:
+    path = Path(name.removeprefix("gguf:")).expanduser()
+    return path.stat().st_size / machine.MIB if path.is_file() else 0.0
+
+
+def _prompt_set_row(prompt_set: Any) -> dict[str, Any]:
+    return {"version": prompt_set.version, "n_prompts": len(prompt_set), "sha256": prompt_set.sha256,
+            "path": tidy_paths(prompt_set.path)}  # fmt: skip
+
+
+def _configuration_row(c: Configuration) -> dict[str, Any]:
+    return {"model": c.model.name, "label": c.model.label, "engine": c.engine, "load": dict(c.load),
+            "sampling": dict(c.sampling)}  # fmt: skip
+
+
+def _model_row(c: Configuration) -> dict[str, Any]:
+    entry = c.model.to_dict()
+    return {"name": entry.pop("model"), **entry, "load": dict(c.load)}
