@@ -293,7 +293,7 @@ def _own_prompt(row: dict, path: Path, index: int) -> Prompt:
             f"must be a whole number from 1, found {brief(max_tokens)}", path, line, "max_tokens"
         )
     return Prompt(
-        index, _name(row["id"], path, line, "id"), _name(row["category"], path, line, "category"),
+        index, _name(row["id"], path, line, "id"), _category(row["category"], path, line),
         _prompt_text(row["prompt"], path, line, "prompt"), _checks(row.get("checks", []), path, line),
         source, max_tokens,
     )  # fmt: skip
@@ -361,6 +361,15 @@ def _name(value: Any, path: Path, line: int, field: str) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", value):
         problem = f"must be 1 to 64 letters, digits, _ . or -, beginning with a letter or digit, found {brief(value)}"
         raise PromptError(problem, path, line, field)
+    return value
+
+
+def _category(value: Any, path: Path, line: int) -> str:
+    value = _prompt_text(value, path, line, "category")
+    if len(value) > 64 or not value.isprintable():
+        raise PromptError(
+            f"must be 1 to 64 characters in one line, found {brief(value)}", path, line, "category"
+        )
     return value
 
 

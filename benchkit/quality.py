@@ -1,0 +1,838 @@
+"""Quality checks: pure functions from a reply to a verdict with a reason.
+
+A check looks at one property, by rule, and says in its reason what was expected and what was found. It never
+raises, whatever the model wrote. What a rule cannot see (whether a poem is good) no check here claims to see.
+"""
+
+from __future__ import annotations
+
+import ast
+import collections
+import functools
+import itertools
+import json
+import re
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Any
+
+from benchkit import sandbox
+from benchkit.errors import BenchkitError
+from benchkit.prompts import CHECK_ARGUMENTS, Prompt, brief, check_problem
+from benchkit.sandbox import same_value
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One check's verdict on one reply; `passed` is None where the check was not run."""
+
+    check: str
+    passed: bool | None
+    reason: str
+
+
+Check = Callable[..., CheckResult]
+
+#: Every check by its name in prompt files.
+CHECKS: dict[str, Check] = {}
+
+
+def check(function: Callable[..., tuple[bool | None, str]]) -> Check:
+    """Enter a function `reply -> (passed, reason)` in `CHECKS`; its result carries its name."""
+
+    @functools.wraps(function)
+    def checked(reply: str, **arguments: Any) -> CheckResult:
+        return CheckResult(function.__name__, *function(reply, **arguments))
+
+    CHECKS[function.__name__] = checked
+    return checked
+
+
+def run_checks(reply: str, prompt: Prompt, run_code: bool = False) -> list[CheckResult]:
+    """All checks of a prompt on one reply; generated code is run only when `run_code` says so.
+
+    >>> prompt = Prompt(0, "product", "arithmetic", "What is 15 × 23?", ({"check": "number", "value": 345},))
+    >>> run_checks("15 × 23 = 345.", prompt)
+    [CheckResult(check='number', passed=True, reason='the last number is 345')]
+    """
+    return [_run_check(reply, entry, prompt, run_code) for entry in prompt.checks]
+
+
+def _run_check(reply: str, entry: dict[str, Any], prompt: Prompt, run_code: bool) -> CheckResult:
+    if problem := check_problem(entry):
+        raise BenchkitError(f'prompt "{prompt.id}", {problem[0] or "check"}: {problem[1]}')
+    arguments = {key: value for key, value in entry.items() if key != "check"}
+    name = entry["check"]
+    if "source" in CHECK_ARGUMENTS[name]:
+        arguments.setdefault("source", prompt.source or prompt.text)
+    if name == "code_passes":
+        arguments["run_code"] = run_code
+    return CHECKS[name](reply, **arguments)
+
+
+# --- JSON --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FoundJson:
+    """The JSON in a reply: its value, where it was ("whole", "fenced", "embedded"), or the problem."""
+
+    value: Any = None
+    where: str | None = None
+    problem: str = ""
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON as strictly as its standard; ValueError for anything else, also NaN and repeated keys."""
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise ValueError(f"the key {brief(twice)} appears twice, and programs disagree which one counts")
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def code_fences(reply: str) -> list[tuple[str, str]]:
+    """The language and the text of each code fence; the last one may lack its end.
+
+    >>> code_fences("See:\\n```json\\n[1]\\n```\\nDone.")
+    [('json', '[1]\\n')]
+    """
+    blocks = []
+    for block in reply.split("```")[1::2]:
+        language, newline, body = block.partition("\n")
+        blocks.append((language.strip().lower(), body) if newline else ("", block))
+    return blocks
+
+
+def find_json(reply: str) -> FoundJson:
+    """The JSON value in a reply: the whole of it, the first code fence that holds JSON, or an embedded object.
+
+    >>> find_json('Sure! {"name": "Sam"}')
+    FoundJson(value={'name': 'Sam'}, where='embedded', problem='')
+    """
+    text = reply.strip()
+    try:
+        return FoundJson(parse_json(text), "whole")
+    except ValueError as error:
+        problem = _json_problem(text, error)
+    for language, block in code_fences(text):
+        try:
+            return FoundJson(parse_json(block), "fenced")
+        except ValueError as error:
+            if language in ("", "json"):
+                problem = f"in the code fence: {_json_problem(block, error)}"
+    return _embedded_object(text) or FoundJson(problem=problem)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant)
+
+
+def _embedded_object(text: str, attempts: int = 20) -> FoundJson | None:
+    """A JSON object with other text around it. Only the first few braces are tried: replies can be long."""
+    start = text.find("{")
+    while start >= 0 and attempts:
+        try:
+            value, _ = _DECODER.raw_decode(text, start)
+            return FoundJson(value, "embedded")
+        except (ValueError, RecursionError):
+            start, attempts = text.find("{", start + 1), attempts - 1
+    return None
+
+
+def _json_problem(text: str, error: ValueError) -> str:
+    if not text:
+        return "the reply is empty"
+    if not isinstance(error, json.JSONDecodeError):
+        return str(error)
+    if not re.search(r"[{\[]", text):
+        return f"no JSON in the reply, which begins {brief(text, 40)}"
+    return f"{error.msg} at line {error.lineno}, column {error.colno}"
+
+
+_WHERE = {
+    "whole": "the reply is valid JSON",
+    "fenced": "valid JSON, inside a code fence",
+    "embedded": "valid JSON, with other text around it",
+}
+
+
+@check
+def valid_json(reply: str) -> tuple[bool, str]:
+    """The reply holds JSON that a standard parser reads; a code fence or text around it does not matter here.
+
+    >>> valid_json('{"name": "Sam",}').passed
+    False
+    """
+    found = find_json(reply)
+    if found.where is None:
+        return False, f"not valid JSON: {found.problem}"
+    return True, _WHERE[found.where]
+
+
+@check
+def no_extra_text(reply: str) -> tuple[bool, str]:
+    """The reply is JSON and nothing else, so that a program can parse it as it is.
+
+    >>> no_extra_text('Here you are: {"name": "Sam"}').reason
+    'there is text around the JSON, beginning "Here you are: {\\\\"name\\\\": \\\\"Sam\\\\"}"'
+    """
+    found = find_json(reply)
+    if found.where == "whole":
+        return True, "nothing but JSON"
+    if found.where == "fenced":
+        return False, "the JSON is inside a code fence; a program that parses the reply as it is would fail"
+    if found.where == "embedded":
+        return False, f"there is text around the JSON, beginning {brief(reply.strip(), 40)}"
+    return False, f"no valid JSON to begin with: {found.problem}"
+
+
+def _find_object(reply: str) -> tuple[dict[str, Any] | None, str]:
+    """The JSON object in a reply, or None and the reason."""
+    found = find_json(reply)
+    if found.where is None:
+        return None, f"no valid JSON: {found.problem}"
+    if not isinstance(found.value, dict):
+        return None, f"the JSON is {_json_kind(found.value)}, not an object with keys"
+    return found.value, ""
+
+
+def _json_kind(value: Any) -> str:
+    kinds = {list: "a list", str: "a text", bool: "true or false", type(None): "null", dict: "an object"}
+    return kinds.get(type(value), "a number")
+
+
+@check
+def required_keys(reply: str, keys: Sequence[str], only: bool = False) -> tuple[bool, str]:
+    """The reply's JSON object has all these keys; with `only`, no others.
+
+    >>> required_keys('{"name": "Sam"}', keys=["name", "email"]).reason
+    'missing: "email"; found: "name"'
+    """
+    value, problem = _find_object(reply)
+    if value is None:
+        return False, problem
+    missing = [key for key in keys if key not in value]
+    if missing:
+        return False, f"missing: {_quoted(missing)}; found: {_quoted(value) or 'no key'}"
+    extra = [key for key in value if key not in keys]
+    if only and extra:
+        return False, f"keys that were not asked for: {_quoted(extra)}"
+    return True, f"has {_quoted(keys)}"
+
+
+@check
+def exact_values(reply: str, values: dict[str, Any]) -> tuple[bool, str]:
+    """The reply's JSON object has exactly these values: case and every character count, 3 equals 3.0.
+
+    >>> exact_values('{"age": "34"}', values={"age": 34}).reason
+    'age: expected 34, found "34"'
+    """
+    found, problem = _find_object(reply)
+    if found is None:
+        return False, problem
+    for key, expected in values.items():
+        if key not in found:
+            return False, f"{key}: expected {brief(expected)}, but there is no such key"
+        if not same_value(found[key], expected):
+            return False, f"{key}: expected {brief(expected)}, found {brief(found[key])}"
+    return True, f"{_quoted(values)} as expected"
+
+
+#: What models write where a value is missing. None of it is a value.
+PLACEHOLDERS = """n/a na none null nil unknown tbd undefined unspecified missing not-available not-given
+not-provided not-specified not-mentioned not-found no-email string text value your-name name@example.com
+user@example.com email@example.com""".split()
+
+
+@check
+def nothing_invented(reply: str, source: str, allowed: Sequence[str] = ()) -> tuple[bool, str]:
+    """Every value in the reply's JSON stands in the source; "N/A", "Unknown" and the like are inventions.
+
+    `null` and "" say honestly that nothing was given.
+
+    >>> nothing_invented('{"name": "Sam", "age": "N/A"}', source="Name: Sam").reason
+    'age: "N/A" is a placeholder, not a value from the source; null would say that nothing was given'
+    """
+    found = find_json(reply)
+    if found.where is None:
+        return False, f"no valid JSON: {found.problem}"
+    where, accepted = _normal(source), {_normal(value) for value in allowed}
+    numbers = None
+    for path, value in _leaves(found.value):
+        if isinstance(value, str):
+            text = _normal(value)
+            if not text or text in accepted or _stands_in(text, where):
+                continue
+            if text.replace(" ", "-") in PLACEHOLDERS:
+                return False, (f"{path}: {brief(value)} is a placeholder, not a value from the source; "
+                               "null would say that nothing was given")  # fmt: skip
+        else:
+            numbers = find_numbers(source) if numbers is None else numbers
+            if any(same_value(value, float(number)) or value == number for number in numbers):
+                continue
+        return False, f"{path}: {brief(value)} does not stand in the source"
+    return True, "every value stands in the source"
+
+
+def _leaves(value: Any, limit: int = 10_000) -> Iterable[tuple[str, Any]]:
+    """The texts and numbers in a JSON value with where they are; true, false and null state no fact."""
+    stack = [("value", value)]
+    while stack and limit:
+        path, value = stack.pop()
+        prefix = "" if path == "value" else path + "."
+        if isinstance(value, dict):
+            stack += [(f"{prefix}{str(key)[:40]}", item) for key, item in _first(value.items(), limit)]
+        elif isinstance(value, list):
+            stack += [(f"{path}[{i}]", item) for i, item in _first(enumerate(value), limit)]
+        elif value is not None and not isinstance(value, bool):
+            limit -= 1
+            yield path, value
+
+
+def _first(values: Iterable[Any], n: int) -> list[Any]:
+    """The first n values, last one first: as a stack wants them."""
+    return list(itertools.islice(values, n))[::-1]
+
+
+def check_json_quality(text: str, required: Sequence[str]) -> dict[str, bool]:
+    """The three questions asked of a JSON reply, each answered by itself.
+
+    >>> check_json_quality('Sure: {"name": "Sam"}', ["name", "email"])
+    {'valid_json': True, 'has_required_keys': False, 'no_extra_text': False}
+    """
+    return {
+        "valid_json": bool(valid_json(text).passed),
+        "has_required_keys": bool(required_keys(text, keys=required).passed),
+        "no_extra_text": bool(no_extra_text(text).passed),
+    }
+
+
+# --- lengths -----------------------------------------------------------------------------------------
+
+# Chinese and Japanese write no blanks between words: each such character counts as one word.
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+_WORD = re.compile(rf"[{_CJK}]|[^\W_](?:[^\s{_CJK}]*[^\W_])?")
+_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’»)\]*]*|[。！？｡]+|\n\s*\n")
+_NO_END = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|Dr|Mr|Mrs|Ms|Prof)|(?:\A|\n)\s*\d+)\.\Z")
+
+
+def count_words(text: str) -> int:
+    """Words: runs of characters between blanks that hold a letter or digit.
+
+    >>> count_words("Don't panic – it's 3.5 km, state-of-the-art.")
+    6
+    """
+    return sum(1 for _ in _WORD.finditer(text))
+
+
+def count_sentences(text: str) -> int:
+    """Sentences: stretches that hold a letter or digit and end in . ! ? … 。 or at a blank line.
+
+    >>> count_sentences("Caches are fast, e.g. Redis. Use version 3.5! Why?")
+    3
+    """
+    count, start = 0, 0
+    for mark in _SENTENCE_END.finditer(text):
+        if _ends_sentence(text, mark):
+            count += _WORD.search(text, start, mark.end()) is not None
+            start = mark.end()
+    return count + (_WORD.search(text, start) is not None)
+
+
+def _ends_sentence(text: str, mark: re.Match[str]) -> bool:
+    """Not the point in 3.5, in "e.g." or after the number of a list's line."""
+    following = text[mark.end() : mark.end() + 1]
+    if mark[0][0] in ".!?…" and following and not following.isspace():
+        return False
+    return not following or _NO_END.search(text[max(0, mark.start() - 8) : mark.end()]) is None
+
+
+def _limit(n: int, unit: str, low: int | None, high: int | None) -> tuple[bool, str]:
+    if n == 0:
+        return False, "the reply is empty"
+    low = 1 if low is None else low
+    asked = f"at most {high}" if high is not None else f"at least {low}"
+    if high is not None and low > 1:
+        asked = f"{low} to {high}" if low < high else f"exactly {low}"
+    passed = low <= n and (high is None or n <= high)
+    return passed, f"{_plural(n, unit)}, {asked} {'asked' if passed else 'were asked'}"
+
+
+@check
+def words(reply: str, min: int | None = None, max: int | None = None) -> tuple[bool, str]:
+    """The number of words is within limits; an empty reply keeps none.
+
+    >>> words("Caching saves time.", max=2).reason
+    '3 words, at most 2 were asked'
+    """
+    return _limit(count_words(reply), "word", min, max)
+
+
+@check
+def sentences(reply: str, min: int | None = None, max: int | None = None) -> tuple[bool, str]:
+    """The number of sentences is within limits."""
+    return _limit(count_sentences(reply), "sentence", min, max)
+
+
+@check
+def characters(reply: str, min: int | None = None, max: int | None = None) -> tuple[bool, str]:
+    """The number of characters, without blanks at either end, is within limits."""
+    return _limit(len(reply.strip()), "character", min, max)
+
+
+@check
+def lines(reply: str, min: int | None = None, max: int | None = None) -> tuple[bool, str]:
+    """The number of lines that are not blank is within limits."""
+    return _limit(len(_lines(reply)), "line", min, max)
+
+
+def _lines(reply: str) -> list[str]:
+    return [line for line in reply.splitlines() if line.strip()]
+
+
+def _plural(n: int, unit: str) -> str:
+    return f"{n:,} {unit}" + ("" if n == 1 else "s")
+
+
+# --- words and facts ---------------------------------------------------------------------------------
+
+_ALIKE = str.maketrans("‘’‚“”„«»–—−‐‑×", '\'\'\'"""""-----x')
+
+
+def _normal(text: str) -> str:
+    """Text for comparison: no difference of case, width, quotation marks, dashes or blanks.
+
+    >>> _normal("Sam’s  CACHE")
+    "sam's cache"
+    """
+    return " ".join(unicodedata.normalize("NFKC", text).translate(_ALIKE).casefold().split())
+
+
+def _pattern(keyword: str) -> str:
+    """A keyword as a pattern: whole words, unless it ends in *, or has no letters that blanks set apart."""
+    stem = keyword.rstrip("*")
+    text = _normal(stem)
+    if not text:
+        return r"(?!)"
+    alone = re.compile(rf"[^\W{_CJK}]")
+    before = r"(?<!\w)" if alone.match(text[0]) else ""
+    after = r"(?!\w)" if alone.match(text[-1]) and stem == keyword else ""
+    return before + re.escape(text) + after
+
+
+def _stands_in(keyword: str, normal_text: str) -> bool:
+    return re.search(_pattern(keyword), normal_text) is not None
+
+
+def _alternatives(fact: str | Sequence[str]) -> list[str]:
+    return [fact] if isinstance(fact, str) else list(fact)
+
+
+@check
+def key_facts(
+    reply: str, facts: Sequence[str | Sequence[str]], at_least: int | None = None
+) -> tuple[bool, str]:
+    """The reply states each fact, or `at_least` so many; a fact is a text or several that say the same.
+
+    Whole words are compared without regard to case; `evaluat*` stands for any ending.
+
+    >>> key_facts("LLMs help, but test them.", facts=[["useful", "help*"], "careful*"]).reason
+    'missing: "careful*" (1 of 2 facts found)'
+    """
+    text = _normal(reply)
+    missing = [fact for fact in facts if not any(_stands_in(word, text) for word in _alternatives(fact))]
+    found, needed = len(facts) - len(missing), len(facts) if at_least is None else at_least
+    if found < needed:
+        names = ", ".join(" or ".join(map(brief, _alternatives(fact))) for fact in missing)
+        return False, f"missing: {names} ({found} of {len(facts)} facts found)"
+    return True, f"{found} of {len(facts)} facts found"
+
+
+@check
+def mentions(reply: str, any_of: Sequence[str]) -> tuple[bool, str]:
+    """The reply mentions the topic: at least one of these words.
+
+    >>> mentions("A cache keeps results.", any_of=["cach*"]).passed
+    True
+    """
+    text = _normal(reply)
+    for word in any_of:
+        if _stands_in(word, text):
+            return True, f"mentions {brief(word)}"
+    return False, f"mentions none of {_quoted(any_of)}"
+
+
+@check
+def avoids(reply: str, texts: Sequence[str]) -> tuple[bool, str]:
+    """The reply says something, and none of these words."""
+    text = _normal(reply)
+    if not text:
+        return False, "the reply is empty"
+    for word in texts:
+        if _stands_in(word, text):
+            return False, f"says {brief(word)}, which it should not"
+    return True, f"says none of {_quoted(texts)}"
+
+
+# --- form --------------------------------------------------------------------------------------------
+
+_BULLET = re.compile(r"(\s*)[-*•‣◦·●▪–]\s+(?=\S)")
+_NUMBERED = re.compile(r"(\s*)\(?(\d{1,3})[.):]\s+(?=\S)")
+
+
+def _outer_items(reply: str, pattern: re.Pattern[str]) -> list[re.Match[str]]:
+    """Lines that begin an item, those of inner lists left out."""
+    items = [match for line in reply.splitlines() if (match := pattern.match(line.expandtabs(4)))]
+    outermost = min((len(item[1]) for item in items), default=0)
+    return [item for item in items if len(item[1]) <= outermost + 1]
+
+
+@check
+def bullets(reply: str, count: int) -> tuple[bool, str]:
+    """The reply has exactly `count` bullet points: lines that begin with -, * or •.
+
+    >>> bullets("- fast\\n- simple", count=3).reason
+    '2 bullet points, 3 were asked'
+    """
+    n = len(_outer_items(reply, _BULLET))
+    numbered = len(_outer_items(reply, _NUMBERED))
+    hint = f"; {_plural(numbered, 'line')} numbered instead" if not n and numbered else ""
+    return (
+        n == count,
+        f"{_plural(n, 'bullet point')}, {count} {'asked' if n == count else 'were asked'}{hint}",
+    )
+
+
+@check
+def numbered(reply: str, count: int) -> tuple[bool, str]:
+    """The reply has a numbered list from 1 to `count`: lines that begin with 1. or 1)."""
+    found = [int(item[2]) for item in _outer_items(reply, _NUMBERED)]
+    if found == list(range(1, count + 1)):
+        return True, f"numbered from 1 to {count}"
+    shown = ", ".join(map(str, found[:10])) or "no numbered line"
+    return False, f"expected lines numbered 1 to {count}, found {shown}"
+
+
+@check
+def items(reply: str, count: int, separator: str = ",") -> tuple[bool, str]:
+    """The reply is `count` pieces set apart by a separator, none of them empty.
+
+    >>> items("red, green, blue", count=3).passed
+    True
+    """
+    pieces = reply.strip().split(separator, 10_000)
+    if not all(piece.strip() for piece in pieces):
+        return (
+            False,
+            "the reply is empty" if not reply.strip() else f"an empty piece beside {brief(separator)}",
+        )
+    passed = len(pieces) == count
+    were = "asked" if passed else "were asked"
+    return passed, f"{_plural(len(pieces), 'piece')} set apart by {brief(separator)}, {count} {were}"
+
+
+@check
+def uppercase(reply: str) -> tuple[bool, str]:
+    """The reply is in capital letters; what has no capitals, such as digits, does not matter."""
+    if reply != reply.upper():
+        small = next((character for character in reply if character != character.upper()), "?")
+        return False, f"has small letters, the first is {brief(small)}"
+    if not any(character.isupper() for character in reply):
+        return False, "has no capital letter"
+    return True, "all in capital letters"
+
+
+# --- answers -----------------------------------------------------------------------------------------
+
+# A number as it stands in text, taken whole: not the 345 in 1345, x345 or 2345.0.
+_NUMBER = re.compile(
+    r"(?<!\w)(?<!\d\.)(?:(?<![\w)\]])[-−–])?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d{1,3}(?!\w))?"
+)
+_GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+
+
+def find_numbers(text: str) -> list[Decimal]:
+    """The numbers in a text, in order: 1,234 is one number, 1, 2 are two.
+
+    >>> [str(n) for n in find_numbers("1,234 - 3.0 = −5, not x7")]
+    ['1234', '3.0', '-5']
+    """
+    return list(_numbers(text))
+
+
+def _numbers(text: str) -> Iterator[Decimal]:
+    return (number for match in _NUMBER.finditer(text) for number in _read_number(match[0]))
+
+
+def _read_number(token: str) -> list[Decimal]:
+    sign = -1 if token[0] in "-−–" else 1
+    token = token.lstrip("-−–$").rstrip(",")
+    pieces = [token.replace(",", "")] if _GROUPED.fullmatch(token) else token.split(",")
+    numbers = []
+    for piece in pieces:
+        try:
+            numbers.append(sign * Decimal(piece[:400]) if piece else None)
+        except InvalidOperation:
+            continue
+        sign = 1
+    return [n for n in numbers if n is not None]
+
+
+@check
+def number(reply: str, value: float, tolerance: float = 0, which: str = "last") -> tuple[bool, str]:
+    """The reply's last number (or its only one) is the right one; 345.0 is 345, 1345 is not.
+
+    >>> number("So 15 × 23 = 345.", value=345).reason, number("1345", value=345).passed
+    ('the last number is 345', False)
+    """
+    last = next(iter(collections.deque(_numbers(reply), maxlen=1)), None)
+    if last is None:
+        return False, f"expected {brief(value)}, found no number in digits"
+    if which == "only" and (others := set(_numbers(reply)) - {last}):
+        return False, f"expected only {brief(value)}, found also {_number_text(min(others))}"
+    passed = abs(Fraction(last) - _fraction(value)) <= _fraction(tolerance)
+    last = f"the {which} number is {_number_text(last)}"
+    return passed, last if passed else f"{last}, expected {brief(value)}"
+
+
+def _fraction(value: float) -> Fraction:
+    """A number exactly as it is written: 0.1 is a tenth."""
+    return Fraction(value) if isinstance(value, int) else Fraction(repr(value))
+
+
+def _number_text(value: Decimal) -> str:
+    text = f"{value:f}" if -20 < value.adjusted() < 20 else str(value)
+    return text if len(text) <= 40 else text[:40] + "…"
+
+
+@check
+def exact(reply: str, text: str) -> tuple[bool, str]:
+    """The reply is this text, character by character, without blanks at either end."""
+    passed = reply.strip() == text.strip()
+    return (
+        passed,
+        "exactly as expected" if passed else f"expected {brief(text)}, found {brief(reply.strip())}",
+    )
+
+
+@check
+def expected(reply: str, value: Any) -> tuple[bool, str]:
+    """The reply equals the expected value: as JSON where that is JSON, otherwise as text without outer blanks.
+
+    >>> expected('{"b": 2, "a": 1}', value='{"a": 1, "b": 2.0}').passed, expected(" Paris\\n", value="Paris").passed
+    (True, True)
+    """
+    text = reply.strip()
+    if isinstance(value, str):
+        if text == value.strip():
+            return True, "as expected"
+        try:
+            value = parse_json(value)
+        except ValueError:
+            return False, f"expected {brief(value)}, found {brief(text)}"
+    found = find_json(text)
+    if found.where not in ("whole", "fenced") or (found.where == "fenced" and not text.startswith("```")):
+        return False, f"expected the JSON {brief(value)}, found {brief(text)}"
+    passed = same_value(found.value, value)
+    return passed, "equal as JSON" if passed else f"expected {brief(value)}, found {brief(found.value)}"
+
+
+def _bare(reply: str) -> str:
+    """A short answer without what models wrap around it: quotes, asterisks, a full stop."""
+    return _normal(reply[:10_000]).strip(" .!\"'`*_:;,。！")
+
+
+@check
+def one_of(reply: str, values: Sequence[str]) -> tuple[bool, str]:
+    """The reply is one of these answers; case, quotes and a full stop do not matter.
+
+    >>> one_of("**Positive.**", values=["positive"]).passed
+    True
+    """
+    passed = len(reply) <= 10_000 and _bare(reply) in {_bare(value) for value in values}
+    return passed, f"found {brief(reply.strip())}" + (
+        "" if passed else f", expected {_quoted(values, ' or ')}"
+    )
+
+
+@check
+def label(reply: str, value: str, labels: Sequence[str]) -> tuple[bool, str]:
+    """Of all the labels the reply names the right one and no other.
+
+    >>> label("Either positive or negative.", value="positive", labels=["positive", "negative"]).reason
+    'expected only "positive", found "positive", "negative"'
+    """
+    text, found = _normal(reply), []
+    for name in sorted(labels, key=len, reverse=True):  # "not spam" before "spam"
+        text, n = re.subn(_pattern(name), "|", text)
+        found += [name] * bool(n)
+    if found == [value]:
+        return True, f"names {brief(value)} alone"
+    return False, f"expected only {brief(value)}, found {_quoted(found) or 'none of the labels'}"
+
+
+# --- refusal -----------------------------------------------------------------------------------------
+
+#: How English says that something is not there. Other languages: the argument `phrases`.
+NOT_GIVEN = """not given|not provided|not mentioned|not stated|not specified|not included|not contain*|not say
+|not said|not mention*|not state|not give|not provide|not include|not specify|not available|not have|not list*|not known
+|not found|not possible|not in the text|not exist|not told|not enough information|isn't|doesn't|don't know|don't have
+|cannot|can't|couldn't|unable|no such|there is no|there's no|there are no|there was no|no information|no mention
+|missing|n/a|unknown|nobody knows|impossible""".replace("\n", "").split("|")
+
+_ADDRESS = re.compile(
+    r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}|(?:https?://|www\.)[^\s\"'<>)]{1,200}"
+)
+
+
+@check
+def refusal(
+    reply: str, source: str = "", thing: str | None = None, phrases: Sequence[str] | None = None
+) -> tuple[bool, str]:
+    """The reply says that the thing is not given, and invents no address and no number in its place.
+
+    JSON with null as value says so too. Numbers and addresses that stand in the source are no inventions.
+
+    >>> refusal("No email is given.", source="Name: Sam", thing="email").passed
+    True
+    >>> refusal("The email is not given, perhaps sam@example.com.", source="Name: Sam").reason
+    'invents "sam@example.com"'
+    """
+    invented = _invented(reply, source)
+    if invented:
+        return False, f"invents {brief(invented)}"
+    if not _says_not_given(reply, thing, phrases):
+        return (
+            False,
+            f"does not say that {'it' if thing is None else brief(thing)} is not given: {brief(reply.strip())}",
+        )
+    return True, "says that it is not given, and invents none"
+
+
+def _invented(reply: str, source: str) -> str | None:
+    """An address or number in the reply that the source does not have."""
+    known = source.casefold()
+    for address in _ADDRESS.finditer(reply):
+        if address[0].rstrip(".,").casefold() not in known:
+            return address[0].rstrip(".,")
+    numbers = set(find_numbers(source))
+    for line in reply.splitlines():
+        item = _NUMBERED.match(line)  # the number of a list's line is no invention
+        for n in _numbers(line[item.end() :] if item else line):
+            if n not in numbers:
+                return _number_text(n)
+    return None
+
+
+def _says_not_given(reply: str, thing: str | None, phrases: Sequence[str] | None) -> bool:
+    text = _normal(reply)
+    if phrases is not None:
+        return any(_stands_in(phrase, text) for phrase in phrases)
+    found = find_json(reply)
+    if found.where is not None and isinstance(found.value, dict) and found.value:
+        values = found.value.values() if thing is None else [found.value.get(thing, "absent")]
+        if all(value is None or value == "" for value in values):
+            return True
+    if thing is not None and re.search(rf"(?<!\w)no (?:\w+ ){{0,2}}{re.escape(_normal(thing))}", text):
+        return True
+    return any(_stands_in(phrase, text) for phrase in NOT_GIVEN)
+
+
+# --- code --------------------------------------------------------------------------------------------
+
+
+def find_code(reply: str) -> str | None:
+    """The Python in a reply: its fenced blocks that compile, else the reply, else from the first `def` on.
+
+    >>> find_code("Sure:\\n```python\\nx = 1\\n```\\nDone.")
+    'x = 1\\n'
+    """
+    reply = reply[: sandbox.MAX_CODE]
+    languages = ("", "python", "py", "python3")
+    fenced = [block for language, block in code_fences(reply) if language in languages]
+    good = [block for block in fenced if _parse_code(block) is not None]
+    if good:
+        return "\n".join(good)
+    if _parse_code(reply) is not None and reply.strip():
+        return reply
+    start = re.search(r"^(?:from |import |def |class |@)", reply, re.MULTILINE)
+    return _longest_that_parses(reply[start.start() :].splitlines()) if start else None
+
+
+def _longest_that_parses(rows: list[str], attempts: int = 40) -> str | None:
+    """Code followed by prose: lines are dropped from the end until the rest is Python."""
+    for end in range(len(rows), max(len(rows) - attempts, 0), -1):
+        code = "\n".join(rows[:end])
+        if _parse_code(code) is not None:
+            return code
+    return None
+
+
+def _parse_code(code: str) -> ast.Module | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a model's odd escapes are no concern of ours
+            tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    return tree if tree.body else None
+
+
+@check
+def defines(reply: str, name: str) -> tuple[bool, str]:
+    """The reply holds Python that parses and defines this function; the code is not run.
+
+    >>> defines("def f(n):\\n    return n", name="factorial").reason
+    'expected a function "factorial", found "f"'
+    """
+    code = find_code(reply)
+    tree = _parse_code(code) if code is not None else None
+    if tree is None:
+        return False, "no Python code found that parses"
+    names = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    names += [t.id for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda)
+              for t in node.targets if isinstance(t, ast.Name)]  # fmt: skip
+    if name in names:
+        return True, f"defines {brief(name)}"
+    return False, f"expected a function {brief(name)}, found {_quoted(names) or 'none'}"
+
+
+@check
+def code_passes(
+    reply: str, tests: Sequence[dict[str, Any]], run_code: bool = False
+) -> tuple[bool | None, str]:
+    """The code in the reply returns the right values, found out by running it in the sandbox.
+
+    Not run (`passed` is None) unless asked for, or where the sandbox refuses.
+    """
+    if not run_code:
+        return None, "not run: generated code runs only when asked for (run_code)"
+    code = find_code(reply)
+    if code is None:
+        return False, "no Python code found that parses"
+    try:
+        result = sandbox.run_code(code, tests)
+    except sandbox.SandboxError as error:
+        return None, f"not run: {error}"
+    return result.passed, result.reason
+
+
+def _quoted(names: Iterable[str], joint: str = ", ") -> str:
+    names = list(names)
+    return joint.join(brief(name, 40) for name in names[:10]) + (" …" if len(names) > 10 else "")
