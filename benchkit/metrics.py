@@ -17,8 +17,8 @@ from benchkit.recording import TEXT_KINDS, Chunk, Count, Recording
 
 MS, S = 1e6, 1e9  # nanoseconds in a millisecond, in a second
 
-#: States of a request that came to its end: by the model's own end token (`empty`: at once), or at the limit.
-COMPLETED = ("ok", "length", "empty")
+#: States of a reply that has text and came to its end: by the model's own end token, or at the token limit.
+COMPLETED = ("ok", "length")
 
 #: The parts of a request's time, in the order in which they happen.
 LEDGER_PARTS = ("dispatch", "queue", "load", "prefill", "decode", "delivery", "unexplained")

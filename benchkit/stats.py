@@ -23,6 +23,7 @@ MIN_TRIALS, MAX_TRIALS, TRIALS_WITHIN = 6, 20, 0.05  # `trials: auto`
 
 NOT_DISTINGUISHABLE = "not distinguishable"
 FIXED_SET = "fixed set"
+NO_INTERVAL = "no interval"
 
 
 @dataclass(frozen=True)
@@ -268,7 +269,7 @@ def paired_seconds_per_correct(
 
     The ratio of `Σ seconds / Σ correct`, its interval by the jackknife of its logarithm over prompts with
     Student's t. Simulated, it claims a difference where there is none at most 7 times in 100 if there are 30
-    prompts and either has 2 correct answers; with less, there is no interval and the answer is "fixed set".
+    prompts and each side has 2 correct answers; with less there is "no interval".
     Source: Efron (1982), The Jackknife.
 
     >>> prompts = range(40)
@@ -282,7 +283,7 @@ def paired_seconds_per_correct(
     enough = n >= MIN_PROMPTS_FOR_SECONDS and min(totals[1], totals[3]) >= MIN_CORRECT_FOR_SECONDS
     if min(totals) <= 0 or not enough:
         ratio = float(totals[0] / totals[1] / (totals[2] / totals[3])) if n and min(totals) > 0 else None
-        return Comparison(ratio, None, None, n, FIXED_SET)
+        return Comparison(ratio, None, None, n, FIXED_SET if n < MIN_PROMPTS else NO_INTERVAL)
     log_ratio, half = jackknife_log_ratio(table)
     low, high = math.exp(log_ratio - half), math.exp(log_ratio + half)
     return Comparison(math.exp(log_ratio), low, high, n, _verdict(high < 1, low > 1, ("A fewer", "B fewer")))
