@@ -216,7 +216,10 @@ class Plan:
 
     def search_folders(self) -> list[str]:
         """The plan's folders with `~` and variables filled in; one whose variable is not set is left out."""
-        filled = [os.path.expanduser(os.path.expandvars(folder)) for folder in self.folders]
+        expanded = [os.path.expandvars(folder) for folder in self.folders]
+        # a variable may hold several folders, like PATH
+        parts = [part for text in expanded for part in text.split(os.pathsep)]
+        filled = [os.path.expanduser(part) for part in parts]
         return [folder for folder in filled if folder and "$" not in folder]
 
     def _what_to_download(self, model: Model) -> str:

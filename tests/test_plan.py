@@ -1,0 +1,259 @@
+"""Plans: what is read, what is refused and in which words."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchkit.errors import BenchkitError
+from benchkit.plan import MAX_AUTO_TRIALS, make_plan, read_plan, ready_plans
+
+GOOD = {"models": ["gguf:pocket-s"], "prompts": "p.txt"}
+
+
+@pytest.fixture
+def prompts(tmp_path):
+    (tmp_path / "p.txt").write_text("What is 2 + 2?\nName a colour.\n", encoding="utf-8")
+    return tmp_path / "p.txt"
+
+
+def plan_file(folder, text, name="plan.yaml"):
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
+    return path
+
+
+def refusal(thing) -> str:
+    with pytest.raises(BenchkitError) as caught:
+        read_plan(thing)
+    return str(caught.value)
+
+
+# ---- reading
+
+
+def test_yaml_and_json_give_the_same_plan(tmp_path, prompts):
+    raw = {**GOOD, "name": "n", "load": {"n_ctx": [512, 1024]}, "sampling": {"temperature": 0}, "speed": {}}
+    a = read_plan(plan_file(tmp_path, yaml.safe_dump(raw)))
+    b = read_plan(plan_file(tmp_path, json.dumps(raw), "plan.json"))
+    assert a == b
+    assert a.sha256 == b.sha256
+    assert len(a.configurations()) == 2
+
+
+def test_grid_covers_every_choice_and_shares_engines(tmp_path, prompts):
+    plan = make_plan(["gguf:a", "gguf:b"], str(prompts), n_ctx=[512, 1024], temperature=[0.0, 0.7], trials=2)
+    configurations = plan.configurations()
+    assert len({c.label for c in configurations}) == len(configurations) == 8
+    assert len({c.engine for c in configurations}) == 4
+    assert configurations[1].label == "gguf:a n_ctx=512 temperature=0.7"
+    assert len(plan.tests()) == 8 * 2 * 2
+    assert len({test.key for test in plan.tests()}) == len(plan.tests())
+
+
+def test_speed_block_makes_forced_tests(prompts):
+    tests = make_plan("gguf:a", str(prompts), speed={"repeats": 4, "n_output": 9}).tests()
+    forced = [t for t in tests if t.purpose == "speed"]
+    assert [t.prompt.index for t in forced] == [0, 1, 2, 3]
+    assert all(t.options["ignore_eos"] and t.options["max_tokens"] == 9 for t in forced)
+    assert not any(t.options.get("ignore_eos") for t in tests if t.purpose == "quality")
+
+
+def test_prompt_file_is_found_beside_the_plan(tmp_path, prompts, monkeypatch):
+    monkeypatch.chdir("/")
+    path = plan_file(tmp_path, "models: [gguf:a]\nprompts: [p.txt]\n")
+    assert [p.text for p in read_plan(path).prompt_sets()[0]] == ["What is 2 + 2?", "Name a colour."]
+
+
+def test_a_prompts_own_limit_only_shortens(tmp_path):
+    (tmp_path / "s.jsonl").write_text(
+        '{"set": "s", "version": 1, "description": ""}\n'
+        '{"id": "a", "category": "c", "prompt": "x", "checks": [], "max_tokens": 7}\n'
+        '{"id": "b", "category": "c", "prompt": "y", "checks": [], "max_tokens": 700}\n',
+        encoding="utf-8",
+    )
+    tests = make_plan("gguf:a", str(tmp_path / "s.jsonl"), trials=1, max_tokens=50).tests()
+    assert [t.options["max_tokens"] for t in tests] == [7, 50]
+
+
+def test_hash_changes_with_the_prompts_but_not_with_the_name(prompts):
+    plan = make_plan("gguf:a", str(prompts), name="one")
+    assert plan.sha256 == make_plan("gguf:a", str(prompts), name="two").sha256
+    before = plan.sha256
+    prompts.write_text("Something else.\n", encoding="utf-8")
+    assert plan.sha256 != before
+
+
+def test_auto_trials_are_at_most_twenty(prompts):
+    assert len(make_plan("gguf:a", str(prompts), trials="auto").tests()) == 2 * MAX_AUTO_TRIALS
+
+
+def test_byte_order_mark_is_accepted(tmp_path, prompts):
+    text = "models: [gguf:a]\nprompts: [p.txt]\n"
+    assert read_plan(plan_file(tmp_path, b"\xef\xbb\xbf" + text.encode())).models[0].name == "gguf:a"
+
+
+@pytest.mark.parametrize("name", ["gguf:C:\\models\\x.gguf", "ollama:llama3.2:1b", "gguf:pocket-s:Q4_K_M"])
+def test_model_names_survive_yaml_lists(tmp_path, prompts, name):
+    path = plan_file(tmp_path, f"models: [{name}]\nprompts: [p.txt]\n")
+    assert read_plan(path).models[0].name == name
+
+
+# ---- ready plans
+
+
+def test_ready_plans_are_read_by_name():
+    assert {"pocket_family", "course_ollama", "matrix_12"} <= set(ready_plans())
+    for name in ready_plans():
+        plan = read_plan(name)
+        assert read_plan(plan.to_dict()) == plan
+
+
+def test_matrix_says_what_to_download_and_runs_what_is_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCHKIT_MODELS", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "nobody"))
+    (tmp_path / "Llama-3.2-1B-Instruct-Q4_K_M.gguf").write_bytes(b"GGUF")
+    plan = read_plan("matrix_12")
+    missing = plan.missing()
+    assert len(plan.models) == 12
+    assert len(missing) == 11
+    assert "about 4.02 GB" in missing["Llama-3.1-8B Q3_K_M"]
+    assert "hf download" in missing["Llama-3.1-8B Q3_K_M"]
+    there = next(m for m in plan.models if m.label not in missing)
+    assert plan.where(there) == f"gguf:{tmp_path / 'Llama-3.2-1B-Instruct-Q4_K_M.gguf'}"
+    assert all(m.family and m.parameters and m.type and m.size for m in plan.models)
+
+
+def test_unknown_ready_plan_is_guessed():
+    assert "Did you mean pocket_family?" in refusal("pocket_familly")
+
+
+# ---- refusals
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"trials": 0}, ["trials", "from 1 to 10000", "auto", "found 0"]),
+        ({"trials": True}, ["trials", "found true"]),
+        ({"trials": 2.5}, ["trials", "whole number", "2.5"]),
+        ({"trials": "many"}, ["trials", "'many'"]),
+        ({"sampling": {"temperature": -1}}, ["sampling.temperature", "from 0 to 10", "-1"]),
+        ({"sampling": {"temperature": math.nan}}, ["sampling.temperature", "nan"]),
+        ({"sampling": {"temperature": [0, math.inf]}}, ["sampling.temperature[1]", "inf"]),
+        ({"sampling": {"temperature": True}}, ["sampling.temperature", "true"]),
+        ({"sampling": {"seed": "1234"}}, ["sampling.seed", "whole number", "'1234'"]),
+        ({"sampling": {"seed": 1.5}}, ["sampling.seed"]),
+        ({"sampling": {"max_tokens": []}}, ["sampling.max_tokens", "empty"]),
+        ({"sampling": {"seed": [1, 1]}}, ["sampling.seed", "twice"]),
+        ({"sampling": {"temprature": 0}}, ["sampling", "'temprature'", "Did you mean temperature?"]),
+        ({"load": {"n_ctx": 0}}, ["load.n_ctx", "or null", "found 0"]),
+        ({"load": 5}, ["load", "table", "found 5"]),
+        ({"promts": "course"}, ["'promts'", "Did you mean prompts?"]),
+        ({"models": []}, ["models", "at least one"]),
+        ({"models": None}, ["models", "at least one"]),
+        ({"models": {"model": "x"}}, ["models", "list"]),
+        ({"models": ["gguf:a", "gguf:a"]}, ["listed 2 times", "label"]),
+        ({"models": [7]}, ["models[0]"]),
+        ({"models": [{"label": "x"}]}, ["models[0]", "`model` is missing"]),
+        ({"models": [{"model": "x", "lable": "y"}]}, ["models[0]", "Did you mean label?"]),
+        ({"models": ["bad\0name"]}, ["models[0].model", "printable"]),
+        ({"prompts": []}, ["prompts", "at least one"]),
+        ({"cache": "hot"}, ["cache", "cold or warm", "'hot'"]),
+        ({"timeout_s": 0}, ["timeout_s", "found 0"]),
+        ({"run_code": 1}, ["run_code", "false or true"]),
+        ({"speed": {"n_output": 600}, "load": {"n_ctx": 512}}, ["speed", "n_ctx = 512"]),
+        ({"load": {"n_threads": 10**5000}}, ["load.n_threads", "a very large number"]),
+        ({7: 1}, ["unknown name 7"]),
+    ],
+)
+def test_impossible_values_are_refused_by_name(prompts, change, words):
+    message = refusal({**GOOD, "prompts": str(prompts), **change})
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("models: [gguf:a]\n\tprompts: x\n", ["line 2", "tabs"]),
+        ("models: [a]\nmodels: [b]\nprompts: x\n", ["line 2", "'models' is given twice"]),
+        ("a: &x [1]\nb: [*x, *x]\n", ["line 2", "alias"]),
+        ("- a\n- b\n", ["must be a table", "list of 2"]),
+        ("", ["must be a table", "nothing"]),
+        ("models: [a\n", ["not valid YAML"]),
+        ("models: !!python/object:os.system x\n", ["not valid YAML"]),
+        ("models: [" * 3000, ["too deep"]),
+        (b"models: \xff\xfe\n", ["line 1", "UTF-8"]),
+        ("trials: " + "9" * 6000, ["impossible number"]),
+        ("x: 2024-13-45\n", ["impossible"]),
+    ],
+)
+def test_broken_yaml_is_refused_with_its_line(tmp_path, text, words):
+    path = plan_file(tmp_path, text)
+    message = refusal(path)
+    assert message.startswith(str(path))
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"models": ["a"], "models": ["b"]}', ["'models'", "twice"]),
+        ('{"models": [', ["line 1", "not valid JSON"]),
+        ("[" * 100_000, ["too deep"]),
+        ('{"trials": NaN, "models": ["a"], "prompts": "x"}', ["trials", "nan"]),
+    ],
+)
+def test_broken_json_is_refused(tmp_path, text, words):
+    message = refusal(plan_file(tmp_path, text, "plan.json"))
+    assert all(word in message for word in words), message
+
+
+def test_a_file_too_large_for_a_plan_is_refused(tmp_path):
+    assert "at most 1,000,000 bytes" in refusal(plan_file(tmp_path, "#" * 1_000_001))
+
+
+def test_a_grid_too_large_is_refused(prompts):
+    with pytest.raises(BenchkitError, match="Vary fewer"):
+        make_plan("gguf:a", str(prompts), seed=list(range(2000)), top_k=list(range(1000)))
+
+
+def test_unknown_setting_of_make_plan(prompts):
+    with pytest.raises(BenchkitError, match="Did you mean max_tokens"):
+        make_plan("gguf:a", str(prompts), max_token=5)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=12,
+)
+keys = st.sampled_from(
+    ["models", "prompts", "load", "sampling", "speed", "trials", "name", "cache", "folders"]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(keys | st.text(max_size=8), json_values, max_size=6))
+def test_any_table_is_a_plan_or_a_clear_refusal(raw):
+    try:
+        plan = read_plan(raw)
+    except BenchkitError as problem:
+        assert str(problem).startswith("this plan: ")
+    else:
+        assert read_plan(plan.to_dict()) == plan
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=300) | st.text(max_size=300).map(lambda s: s.encode("utf-8", "surrogatepass")))
+def test_any_file_is_a_plan_or_a_clear_refusal(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_bytes(data)
+    with pytest.raises(BenchkitError):
+        read_plan(path)
