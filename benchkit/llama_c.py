@@ -19,14 +19,18 @@ WARN, ERROR = 3, 4  # llama.cpp's log levels
 
 
 def _bindings() -> types.ModuleType:
-    if "llama_cpp" not in sys.modules:
-        found = importlib.util.find_spec("llama_cpp")
-        if found is None:
-            raise ImportError("llama-cpp-python is not installed: pip install llama-cpp-python")
-        package = types.ModuleType("llama_cpp")
-        package.__path__ = list(found.submodule_search_locations or [])
-        sys.modules["llama_cpp"] = package
-    return importlib.import_module("llama_cpp.llama_cpp")
+    if "llama_cpp" in sys.modules:
+        return importlib.import_module("llama_cpp.llama_cpp")
+    found = importlib.util.find_spec("llama_cpp")
+    if found is None:
+        raise ImportError("llama-cpp-python is not installed: pip install llama-cpp-python")
+    stand_in = types.ModuleType("llama_cpp")
+    stand_in.__path__ = list(found.submodule_search_locations or [])
+    sys.modules["llama_cpp"] = stand_in
+    try:
+        return importlib.import_module("llama_cpp.llama_cpp")
+    finally:
+        del sys.modules["llama_cpp"]  # the real package can still be imported later
 
 
 C = _bindings()

@@ -10,6 +10,7 @@ stamped there, where they appear: `time.perf_counter_ns` is one clock for all pr
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -53,7 +54,8 @@ class Worker:
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows: no console pops up
         )
         self._lines: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         """Stamp each answer as it arrives, even while the main thread is busy showing text."""
@@ -93,22 +95,18 @@ class Worker:
         said = f" Its last words: {' / '.join(words[-3:])}" if words else ""
         return f"The engine process ended {_how(code)}.{said}"
 
-    def stop(self) -> None:
+    def stop(self, patience_s: float = 2.0) -> None:
         """End the process: kindly by closing the pipe, and if that does not help, by force."""
-        _end(self.process)
-
-
-def _end(process: subprocess.Popen, patience_s: float = 2.0) -> None:
-    try:
-        process.stdin.close()
-    except OSError:
-        pass
-    try:
-        process.wait(patience_s)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    process.stdout.close()
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._reader.join()
+        self.process.stdout.close()
+        self._words.close()
 
 
 def _how(code: int) -> str:
@@ -167,23 +165,25 @@ class GgufBackend:
         self._worker: Worker | None = None
         self._facts: dict[str, Any] = {}
         self.load_s: float | None = None
+        self._closed = False
         self._start()
 
     def _start(self) -> Worker:
         """Start a worker and load the model into it."""
-        _check_file(self.path, self.name)
+        _check_file(self.path, self.name, self._load["n_gpu_layers"])
         worker = Worker()
-        kill_at_exit = weakref.finalize(self, _end, worker.process)
+        weakref.finalize(self, worker.stop)  # also when the program ends without close()
         try:
             worker.write(op="load", **self._load)
             _, answer = worker.read()
         except WorkerDied as death:
+            worker.stop()
             raise ModelError(
                 f"{self.name}: loading {self.path} failed. {death} The file may be damaged, or memory ran out: "
                 "get the file again, or try a smaller one."
             ) from None
         except BaseException:
-            kill_at_exit()
+            worker.stop()
             raise
         if "failed" in answer:
             worker.stop()
@@ -199,6 +199,8 @@ class GgufBackend:
         """
         if not isinstance(prompt, str):
             raise ModelError(f"A prompt is a string, this is {type(prompt).__name__}.")
+        if self._closed:
+            raise ModelError(f"{self.name} is closed: connect again.")
         with self._one_at_a_time:
             worker = self._worker or self._start()
             started_at = datetime.now(timezone.utc).isoformat()
@@ -252,8 +254,10 @@ class GgufBackend:
         try:
             while "text" in worker.read(GRACE_S)[1]:
                 pass
-        except (TimeoutError, WorkerDied):
+        except BaseException as error:  # also a second Ctrl-C: an answer still to come would be taken for the next
             self._forget()
+            if not isinstance(error, (TimeoutError, WorkerDied)):
+                raise
 
     def _forget(self) -> None:
         worker, self._worker = self._worker, None
@@ -285,6 +289,7 @@ class GgufBackend:
 
     def close(self) -> None:
         """Unload the model: the worker ends."""
+        self._closed = True
         if self._worker:
             self._worker.stop()
             self._worker = None
@@ -303,7 +308,7 @@ def _check_load(name: str, value: Any, low: int, high: int) -> None:
         raise ModelError(f"{name}={value!r}: a whole number from {low} to {high} is allowed, or None.")
 
 
-def _check_file(path: Path, name: str) -> None:
+def _check_file(path: Path, name: str, n_gpu_layers: int) -> None:
     """Refuse what llama.cpp would fail at, or take the whole computer down with."""
     try:
         with open(path, "rb") as file:
@@ -317,7 +322,7 @@ def _check_file(path: Path, name: str) -> None:
             "A download may have saved a web page instead: get the file again."
         )
     free = psutil.virtual_memory().available
-    if size > free:
+    if n_gpu_layers == 0 and size > free:
         raise ModelError(
             f"{name}: {path} needs {size / 2**20:,.0f} MiB of memory, but only {free / 2**20:,.0f} MiB are "
             "free. Close other programs, or take a smaller model or quantisation."

@@ -55,6 +55,7 @@ class Engine:
         self.memory = C.llama_get_memory(self.context)
         self.held: list[int] = []  # the tokens whose keys and values the KV cache holds
         self.stop_flag = _install_stop_flag(self.context)
+        self.piece = functools.lru_cache(maxsize=None)(functools.partial(_piece, self.vocab))
         self.n_vocab = C.llama_vocab_n_tokens(self.vocab)
         vocabulary = range(self.n_vocab)
         self.end_tokens = frozenset(t for t in vocabulary if C.llama_vocab_is_eog(self.vocab, t))
@@ -100,7 +101,7 @@ class Engine:
         return _compile_template(source) if source else None
 
     def _special(self, token: int) -> str:
-        return _piece(self.vocab, token, True).decode("utf-8", "replace") if token >= 0 else ""
+        return self.piece(token, True).decode("utf-8", "replace") if token >= 0 else ""
 
     def _prompt_text(self, prompt: str, raw: bool) -> str:
         if raw or self.template is None:
@@ -250,7 +251,7 @@ class Engine:
         """Pass on the text since last time; returns when to do so again."""
         if len(tokens) == 1:
             self._live, self._shown = codecs.getincrementaldecoder("utf-8")("replace"), 0
-        text = self._live.decode(b"".join(_piece(self.vocab, t) for t in tokens[self._shown :]))
+        text = self._live.decode(b"".join(map(self.piece, tokens[self._shown :])))
         self._shown = len(tokens)
         if text:
             show(text)
@@ -264,7 +265,7 @@ class Engine:
     def _reply(
         self, ended: str, tokens: list[int], stamps: list[int], limit: int, options: dict[str, Any]
     ) -> dict[str, Any]:
-        pieces = [_piece(self.vocab, token) for token in tokens]
+        pieces = [self.piece(token) for token in tokens]
         state, error = ended, None
         if ended == "end token":
             state = "ok" if any(pieces) else "empty"
