@@ -14,6 +14,7 @@ the artifacts.
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import json
 import math
@@ -92,10 +93,28 @@ def write_json(path: Path, value: Any, durable: bool = True) -> None:
     `durable` waits until the disk has it. Raises StorageError where the disk is full or refuses.
     """
     try:
-        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+        text = indented(value)
     except ValueError:  # NaN and infinity are no JSON; an engine's own figures may hold them
-        text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+        text = indented(_finite(value))
     write_bytes(path, (text + "\n").encode("utf-8", "backslashreplace"), durable)
+
+
+def indented(value: Any, margin: str = "\n") -> str:
+    """A value as indented JSON in which a list of plain values, such as a column of times, is one line.
+
+    >>> print(indented({"t_ns": [1, 2], "text": "né"}))
+    {
+      "t_ns": [1, 2],
+      "text": "né"
+    }
+    """
+    plain, inner = functools.partial(json.dumps, ensure_ascii=False, allow_nan=False), margin + "  "
+    if isinstance(value, Mapping) and value:
+        rows = [f"{plain(str(key))}: {indented(item, inner)}" for key, item in value.items()]
+        return "{" + inner + ("," + inner).join(rows) + margin + "}"
+    if isinstance(value, (list, tuple)) and any(isinstance(item, (Mapping, list, tuple)) for item in value):
+        return "[" + inner + ("," + inner).join(indented(item, inner) for item in value) + margin + "]"
+    return plain(value)
 
 
 def _finite(value: Any) -> Any:
