@@ -7,8 +7,9 @@ live in `benchkit.metrics`; a recording never changes after it was taken.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Mapping
+from typing import Any
 
 #: How a request can end.
 STATES = ("ok", "length", "empty", "truncated", "error", "timeout", "disconnected", "aborted")

@@ -43,11 +43,12 @@ def say(text):
 
 # ---- what is to be installed ------------------------------------------------------------------------
 
+
 def requirements(text, extras=EXTRAS):
-    """The requirements of pyproject.toml, `dependencies` and the named extras (Python 3.10 has no tomllib)."""
+    """What pyproject.toml requires, with the named extras (Python 3.10 has no tomllib)."""
     found = []
     for name in ("dependencies",) + tuple(extras):
-        block = re.search(r"^%s = \[\n(.*?)^\]" % name, text, re.MULTILINE | re.DOTALL).group(1)
+        block = re.search(rf"^{name} = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL).group(1)
         found += re.findall(r'^\s*"([^"]+)"', block, re.MULTILINE)
     return found
 
@@ -63,30 +64,36 @@ def engine_requirement():
 
 # ---- the environment --------------------------------------------------------------------------------
 
+
 def python_of(venv):
     """The Python inside an environment."""
-    return os.path.join(venv, "Scripts", "python.exe") if os.name == "nt" else os.path.join(venv, "bin", "python")
+    return os.path.join(venv, *(("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")))
 
 
 def works(command):
     """Whether a command can be started and ends well."""
     try:
-        return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+        done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return done.returncode == 0
     except OSError:
         return False
 
 
 def engine_version(python):
     """The version of llama-cpp-python that a Python would import, or None."""
-    code = "import importlib.metadata as m; print(m.version('%s'))" % ENGINE
-    done = subprocess.run([python, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    code = f"import importlib.metadata as m; print(m.version('{ENGINE}'))"
+    done = subprocess.run(
+        [python, "-c", code], check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
     return done.stdout.decode().strip() or None
 
 
 def engine_is_new_enough(python):
     """The installed version if it meets pyproject's lower bound, else None."""
     version = engine_version(python)
-    numbers = [tuple(map(int, re.findall(r"\d+", text)[:3])) for text in (version or "0", engine_requirement())]
+    numbers = [
+        tuple(map(int, re.findall(r"\d+", text)[:3])) for text in (version or "0", engine_requirement())
+    ]
     return version if numbers[0] >= numbers[1] else None
 
 
@@ -98,7 +105,7 @@ def engine_loads(python):
 def newer_python():
     """Another Python on the PATH that is new enough, for when `python3` is not."""
     for minor in range(20, OLDEST_PYTHON[1] - 1, -1):
-        path = shutil.which("python3.%d" % minor)
+        path = shutil.which(f"python3.{minor}")
         if path and works([path, "-c", "import venv"]):
             return path
     return None
@@ -110,20 +117,25 @@ def make_venv(venv):
     if works([python, "-m", "pip", "--version"]):
         return python
     if os.path.exists(venv) and not os.path.exists(os.path.join(venv, "pyvenv.cfg")):
-        raise SetupError("%s exists and is no Python environment: move it away, or choose another with "
-                         "make VENV=<folder>" % venv)
+        raise SetupError(
+            f"{venv} exists and is no Python environment: move it away, or choose another with "
+            "make VENV=<folder>"
+        )
     command = [sys.executable, "-m", "venv", "--clear"]
     ready = sys.prefix == sys.base_prefix and engine_is_new_enough(sys.executable)
     if ready:
-        say("%s already has %s %s: it is used as it is." % (sys.executable, ENGINE, ready))
+        say(f"{sys.executable} already has {ENGINE} {ready}: it is used as it is.")
         command.append("--system-site-packages")
-    say("creating %s with Python %s." % (venv, platform.python_version()))
-    done = subprocess.run(command + [venv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    say(f"creating {venv} with Python {platform.python_version()}.")
+    done = subprocess.run(command + [venv], check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode != 0 and not borrow_pip(command, venv):
         raise SetupError(
-            "this Python (%s) cannot create environments:\n%s\nOn Debian and Ubuntu: "
+            "this Python ({}) cannot create environments:\n{}\nOn Debian and Ubuntu: "
             "sudo apt install python3-venv   (then the same command again).\nOr name another Python: "
-            "make PYTHON=/path/to/python3 …" % (sys.executable, done.stdout.decode(errors="replace").strip()))
+            "make PYTHON=/path/to/python3 …".format(
+                sys.executable, done.stdout.decode(errors="replace").strip()
+            )
+        )
     return python
 
 
@@ -135,14 +147,20 @@ def borrow_pip(command, venv):
 
 # ---- the engine ------------------------------------------------------------------------------------
 
+
 def has_compiler():
     return any(shutil.which(name) for name in (os.environ.get("CXX") or "c++", "g++", "clang++", "cl"))
 
 
 def compiler_advice():
-    command = {"Darwin": "xcode-select --install", "Windows": "winget install "
-               "Microsoft.VisualStudio.2022.BuildTools   (with C++), or use conda: see README"}
-    return command.get(platform.system(), "sudo apt install build-essential   (Fedora: sudo dnf install gcc-c++)")
+    command = {
+        "Darwin": "xcode-select --install",
+        "Windows": "winget install "
+        "Microsoft.VisualStudio.2022.BuildTools   (with C++), or use conda: see README",
+    }
+    return command.get(
+        platform.system(), "sudo apt install build-essential   (Fedora: sudo dnf install gcc-c++)"
+    )
 
 
 def build_environment(user_flags, include):
@@ -152,7 +170,7 @@ def build_environment(user_flags, include):
 
 
 class EngineBuild:
-    """llama-cpp-python becoming a wheel in `folder` while other things go on; flags reach no other package."""
+    """llama-cpp-python becoming a wheel in `folder` meanwhile; our flags reach no other package."""
 
     def __init__(self, python, folder, fast=True):
         self.folder, self.log, self.start = folder, os.path.join(folder, "llama-build.log"), time.time()
@@ -167,8 +185,12 @@ class EngineBuild:
             command += ["--no-cache-dir", "--no-binary", ENGINE]
         self.temporary = include and os.path.dirname(include)
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(command + [engine_requirement()], stdout=log, stderr=log,
-                                            env=build_environment(flags, include))
+            self.process = subprocess.Popen(
+                command + [engine_requirement()],
+                stdout=log,
+                stderr=log,
+                env=build_environment(flags, include),
+            )
 
     def wait(self):
         """The wheel's path, or None if the build failed; says every half minute that it is alive."""
@@ -177,7 +199,7 @@ class EngineBuild:
                 code = self.process.wait(timeout=30)
                 break
             except subprocess.TimeoutExpired:
-                say("still building %s (%d s) …" % (ENGINE, time.time() - self.start))
+                say(f"still building {ENGINE} ({time.time() - self.start:.0f} s) …")
         if self.temporary:
             shutil.rmtree(self.temporary, ignore_errors=True)
         return newest_wheel(self.folder) if code == 0 else None
@@ -193,8 +215,11 @@ class EngineBuild:
 
 
 def newest_wheel(folder):
-    wheels = [os.path.join(folder, name) for name in os.listdir(folder)
-              if name.startswith("llama_cpp_python") and name.endswith(".whl")]
+    wheels = [
+        os.path.join(folder, name)
+        for name in os.listdir(folder)
+        if name.startswith("llama_cpp_python") and name.endswith(".whl")
+    ]
     return max(wheels, key=os.path.getmtime) if wheels else None
 
 
@@ -202,10 +227,12 @@ def built_wheel(python, folder, build):
     """Wait for the short build; if it fails, build the plain way and say so."""
     wheel = build.wait()
     if wheel is None:
-        say("the short build of %s failed on this machine; building it the plain way, which takes about five "
-            "minutes on two cores. The end of the log (%s) was:\n%s" % (ENGINE, build.log, build.last_lines(5)))
+        say(
+            f"the short build of {ENGINE} failed on this machine; building it the plain way, which takes "
+            f"about five minutes on two cores. The end of the log ({build.log}) was:\n{build.last_lines(5)}"
+        )
         wheel, build = plain_wheel(python, folder)
-    say("%s is ready (%d s)." % (os.path.basename(wheel), time.time() - build.start))
+    say(f"{os.path.basename(wheel)} is ready ({time.time() - build.start:.0f} s).")
     return wheel
 
 
@@ -217,17 +244,22 @@ def plain_wheel(python, folder):
         build.stop()
     if wheel is None:
         advice = "" if has_compiler() else "\nNo C++ compiler was found. " + compiler_advice()
-        raise SetupError("%s could not be built; the whole log is %s. It ends:\n%s%s"
-                         % (ENGINE, build.log, build.last_lines(), advice))
+        raise SetupError(
+            f"{ENGINE} could not be built; the whole log is {build.log}. It ends:\n"
+            f"{build.last_lines()}{advice}"
+        )
     return wheel, build
 
 
 # ---- installing ------------------------------------------------------------------------------------
 
+
 def pip(python, *arguments):
     """Run pip, which explains itself when it fails."""
-    if subprocess.run([python, "-m", "pip"] + list(arguments), cwd=ROOT).returncode != 0:
-        raise SetupError("pip could not finish (see above). Without a network, see 'No internet' in README.md.")
+    if subprocess.run([python, "-m", "pip"] + list(arguments), check=False, cwd=ROOT).returncode != 0:
+        raise SetupError(
+            "pip could not finish (see above). Without a network, see 'No internet' in README.md."
+        )
 
 
 def install_online(python, venv):
@@ -236,9 +268,9 @@ def install_online(python, venv):
     ready = engine_is_new_enough(python)
     build = None
     if ready:
-        say("%s %s is there already and is used as it is." % (ENGINE, ready))
+        say(f"{ENGINE} {ready} is there already and is used as it is.")
     else:
-        say("building %s for this processor: about two minutes on two cores, once." % ENGINE)
+        say(f"building {ENGINE} for this processor: about two minutes on two cores, once.")
         if not has_compiler():
             say("no C++ compiler found. If the build fails: " + compiler_advice())
         build = EngineBuild(python, wheels)
@@ -246,20 +278,22 @@ def install_online(python, venv):
         say("installing the other packages meanwhile (about a minute, 250 MB to download).")
         others = [line for line in requirements(read_pyproject()) if not line.startswith(ENGINE)]
         pip(python, "install", "--quiet", *others)
-        say("the other packages are in place (%d s)." % (time.time() - start))
+        say(f"the other packages are in place ({time.time() - start:.0f} s).")
         if build:
             install_engine(python, wheels, build)
     finally:
         if build:
             build.stop()
-    pip(python, "install", "--quiet", "--editable", ".[%s]" % ",".join(EXTRAS))
+    pip(python, "install", "--quiet", "--editable", ".[{}]".format(",".join(EXTRAS)))
 
 
 def install_engine(python, wheels, build):
     """Install the built engine, and build it the plain way if the short build cannot be loaded."""
     pip(python, "install", "--quiet", built_wheel(python, wheels, build))
     if not engine_loads(python):
-        say("the short build cannot be loaded here; building the plain way (about five minutes on two cores).")
+        say(
+            "the short build cannot be loaded here; building the plain way (about five minutes on two cores)."
+        )
         pip(python, "install", "--quiet", "--force-reinstall", "--no-deps", plain_wheel(python, wheels)[0])
 
 
@@ -267,35 +301,61 @@ def install_offline(python, wheelhouse):
     """Everything from a folder that `--gather` filled, nothing from the network."""
     folder = os.path.abspath(wheelhouse)
     if not (os.path.isdir(folder) and newest_wheel(folder)):
-        raise SetupError("%s holds no gathered packages. On a machine with internet, the same system and the same "
-                         "Python: make wheels; then copy its folder 'wheelhouse' here." % folder)
-    say("installing from %s, without the network (about a minute)." % folder)
-    pip(python, "install", "--quiet", "--no-index", "--find-links", folder,
-        "--editable", ".[%s]" % ",".join(EXTRAS))
+        raise SetupError(
+            f"{folder} holds no gathered packages. On a machine with internet, the same system and "
+            "the same Python: make wheels; then copy its folder 'wheelhouse' here."
+        )
+    say(f"installing from {folder}, without the network (about a minute).")
+    pip(
+        python,
+        "install",
+        "--quiet",
+        "--no-index",
+        "--find-links",
+        folder,
+        "--editable",
+        ".[{}]".format(",".join(EXTRAS)),
+    )
 
 
 def gather(python, venv, wheelhouse):
     """Fill a folder with a wheel of every package, the engine built on this machine."""
     folder = os.path.abspath(wheelhouse)
     os.makedirs(folder, exist_ok=True)
-    built = newest_wheel(os.path.join(venv, "wheels")) if os.path.isdir(os.path.join(venv, "wheels")) else None
+    built = (
+        newest_wheel(os.path.join(venv, "wheels")) if os.path.isdir(os.path.join(venv, "wheels")) else None
+    )
     if built:
         shutil.copy(built, folder)
     elif not newest_wheel(folder):
-        say("building %s (about two minutes on two cores)." % ENGINE)
+        say(f"building {ENGINE} (about two minutes on two cores).")
         built_wheel(python, folder, EngineBuild(python, folder))
     say("gathering the other packages (about a minute).")
-    pip(python, "wheel", "--quiet", "--wheel-dir", folder, "--find-links", folder,
-        "pip", "setuptools", "wheel", *requirements(read_pyproject()))
+    pip(
+        python,
+        "wheel",
+        "--quiet",
+        "--wheel-dir",
+        folder,
+        "--find-links",
+        folder,
+        "pip",
+        "setuptools",
+        "wheel",
+        *requirements(read_pyproject()),
+    )
     names = [name for name in os.listdir(folder) if name.endswith(".whl")]
     size = sum(os.path.getsize(os.path.join(folder, name)) for name in names) / 2**20
-    say("%d packages, %.0f MiB, in %s, for %s %s and Python %s. Copy this checkout with that folder to the other "
-        "machines and run 'make install-offline' there. %s was built for this processor: gather on the oldest one "
-        "of the room." % (len(names), size, folder, platform.system(), platform.machine(),
-                          platform.python_version(), ENGINE))
+    say(
+        f"{len(names)} packages, {size:.0f} MiB, in {folder}, for {platform.system()} {platform.machine()} "
+        f"and Python {platform.python_version()}. Copy this checkout with that folder to the other machines "
+        f"and run 'make install-offline' there. {ENGINE} was built for this processor: gather on the oldest "
+        "one of the room."
+    )
 
 
 # ---- done once -------------------------------------------------------------------------------------
+
 
 def stamp_path(venv):
     return os.path.join(venv, ".benchkit-setup")
@@ -319,18 +379,25 @@ def set_up(venv, wheelhouse=None):
     start, python = time.time(), make_venv(venv)
     install_offline(python, wheelhouse) if wheelhouse else install_online(python, venv)
     if not engine_loads(python):
-        raise SetupError("%s is installed but cannot be loaded; see why with:\n  %s -c 'import llama_cpp'\nIf it was "
-                         "built on another processor, remove %s and run the same command again."
-                         % (ENGINE, python, venv))
+        raise SetupError(
+            f"{ENGINE} is installed but cannot be loaded; see why with:\n  {python} -c 'import llama_cpp'\n"
+            f"If it was built on another processor, remove {venv} and run the same command again."
+        )
     with open(stamp_path(venv), "w", encoding="utf-8") as file:
         json.dump(state_now(), file)
-    say("done in %d s. This is not repeated unless pyproject.toml changes." % (time.time() - start))
+    say(f"done in {time.time() - start:.0f} s. This is not repeated unless pyproject.toml changes.")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--venv", default=os.path.join(ROOT, ".venv"), help="the environment (default: .venv)")
-    parser.add_argument("--gather", metavar="DIR", help="fill DIR with every package, for machines without internet")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--venv", default=os.path.join(ROOT, ".venv"), help="the environment (default: .venv)"
+    )
+    parser.add_argument(
+        "--gather", metavar="DIR", help="fill DIR with every package, for machines without internet"
+    )
     parser.add_argument("--offline", metavar="DIR", help="install from DIR, with no network")
     options = parser.parse_args()
     venv = os.path.abspath(options.venv)
@@ -344,9 +411,11 @@ if __name__ == "__main__":
     if sys.version_info < OLDEST_PYTHON:
         other = newer_python()
         if other is None:
-            sys.exit("set-up: benchkit needs Python 3.10 or newer; this is %s (%s). Install one from python.org or your "
-                     "system, or name it: make PYTHON=/path/to/python3.12 demo" % (platform.python_version(),
-                                                                                  sys.executable))
+            sys.exit(
+                "set-up: benchkit needs Python 3.10 or newer; "
+                f"{sys.executable} is {platform.python_version()}. "
+                "Install one from python.org or your system, or name it: make PYTHON=/path/to/python3.12 demo"
+            )
         sys.exit(subprocess.call([other] + sys.argv))
     try:
         main()

@@ -1,0 +1,434 @@
+"""The command line: each command calls one public function that a notebook can call too.
+
+No logic lives here, only words and exit codes. Heavy imports happen inside the commands,
+so that `benchkit --help` is instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from benchkit.errors import BenchkitError, ModelError
+
+EXIT_CODES = """\
+exit codes:
+  0    done; a completed run exits 0 whatever its verdict or the quality of its replies
+  1    a mistake in benchkit itself; the traceback is shown, please report it
+  2    the command line was wrong
+  3    something given cannot be used: a plan, a prompt file, a run folder, a parameter
+  4    a model could not be found, loaded or asked, or its one reply failed
+  5    the system refused: disk full, no permission
+  130  interrupted with Ctrl-C; what was measured is safe
+  141  the program that read the output closed it early
+"""
+
+EXAMPLES = """\
+examples:
+  benchkit ask gguf:pocket-s "Why is the sky blue?"
+  benchkit run --models gguf:pocket-xs,gguf:pocket-m --prompts course --trials 3 --out my-run
+  benchkit compare my-run
+  benchkit report my-run
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with "did you mean" for a command or option that does not exist."""
+
+    def __init__(self, **settings: Any) -> None:
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **settings)
+
+    def options(self) -> list[str]:
+        return [option for action in self._actions for option in action.option_strings]
+
+    def error(self, message: str) -> NoReturn:
+        raise BadCommand(f"{message}\nSee: {self.prog} --help")
+
+
+class BadCommand(BenchkitError):
+    """The command line cannot be understood."""
+
+    exit_code = 2
+
+
+def did_you_mean(word: str, words: Sequence[str]) -> str:
+    """A suggestion to append to an error message, or nothing.
+
+    >>> did_you_mean("comapre", ["compare", "report"])
+    " Did you mean 'compare'?"
+    """
+    close = difflib.get_close_matches(word, words, n=1)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    _speak_utf8()
+    try:
+        arguments = parse(sys.argv[1:] if argv is None else argv)
+        code = arguments.command(arguments)
+        sys.stdout.flush()
+        return code
+    except BenchkitError as error:
+        return _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        _forget_stdout()
+        return 141
+    except KeyboardInterrupt:
+        return _fail("interrupted. What was measured is safe; the same command again continues.", 130)
+    except OSError as error:
+        return _fail(_system_text(error), 5)
+
+
+def _fail(message: str, code: int) -> int:
+    try:
+        print(f"benchkit: {message}", file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        pass
+    return code
+
+
+def _system_text(error: OSError) -> str:
+    import errno
+
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"the disk is full{where}. What was measured is safe: free space, and run it again."
+    return f"the system refused: {error.strerror or error}{where}. What was measured is safe."
+
+
+def _speak_utf8() -> None:
+    """UTF-8 on every console and pipe: Windows would otherwise stop at the first unusual character."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+
+
+def _forget_stdout() -> None:
+    """Nobody reads any more: let Python's own last flush go nowhere, without a complaint."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+# ---- what can be asked -----------------------------------------------------------------------------
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line as values, or one clear refusal."""
+    parser, commands = make_parser()
+    word = next((text for text in argv if not text.startswith("-")), None)
+    if word is not None and argv[0] == word and word not in commands:
+        listing = ", ".join(commands)
+        raise BadCommand(
+            f"there is no command '{word}'.{did_you_mean(word, list(commands))}\nCommands: {listing}."
+        )
+    arguments, unknown = parser.parse_known_args(argv)
+    if "command" not in arguments:
+        raise BadCommand("which command? " + ", ".join(commands) + ".\nSee: benchkit --help")
+    if unknown:
+        chosen = commands[str(word)]
+        hint = did_you_mean(unknown[0].partition("=")[0], chosen.options())
+        raise BadCommand(f"{chosen.prog} does not know '{unknown[0]}'.{hint}\nSee: {chosen.prog} --help")
+    return arguments
+
+
+def make_parser() -> tuple[Parser, dict[str, Parser]]:
+    """The parser, and the parser of each command by name."""
+    parser = Parser(
+        prog="benchkit",
+        description="Benchmark language models on your own machine, and know how far to trust the number.",
+        epilog=EXAMPLES + "\n" + EXIT_CODES,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the versions and exit")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    add = _adder(subparsers)
+    for define in (
+        _define_ask,
+        _define_run,
+        _define_compare,
+        _define_report,
+        _define_export,
+        _define_notebook,
+    ):
+        define(add)
+    _define_small(add)
+    return parser, dict(subparsers.choices)
+
+
+def _adder(subparsers: Any) -> Callable[..., Parser]:
+    def add(name: str, command: Callable[[argparse.Namespace], int], help: str, **more: Any) -> Parser:
+        description = f"{help[0].upper()}{help[1:]}."
+        parser = subparsers.add_parser(name, help=help, description=description, **more)
+        parser.set_defaults(command=command)
+        return parser
+
+    return add
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        for name in ("benchkit", "llama-cpp-python"):
+            try:
+                print(name, version(name))
+            except PackageNotFoundError:
+                print(name, "(not installed)")
+        parser.exit()
+
+
+def _define_ask(add: Callable[..., Parser]) -> None:
+    ask = add("ask", _ask, "ask a model one question; show its reply, and how fast it came")
+    ask.add_argument(
+        "model", help="gguf:pocket-s, gguf:pocket-s:Q4_K_M, gguf:/path/to/model.gguf; see `benchkit models`"
+    )
+    ask.add_argument("prompt", help="the question; - reads it from standard input")
+    ask.add_argument(
+        "--max-tokens", type=int, default=256, metavar="N", help="stop after N tokens (default 256)"
+    )
+    ask.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: the physical cores)")
+    ask.add_argument(
+        "--gpu-layers", type=int, default=0, metavar="N", help="layers on a GPU, -1 for all (default 0)"
+    )
+    ask.add_argument(
+        "--context", type=int, metavar="N", help="tokens the model can hold (default: the backend's)"
+    )
+    ask.add_argument(
+        "--ignore-eos", action="store_true", help="go on past the model's own end: exactly N tokens"
+    )
+    _sampling(ask)
+    _json(ask)
+
+
+def _sampling(parser: Parser) -> None:
+    parser.add_argument(
+        "--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest token (default)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1234, metavar="N", help="for temperatures above 0 (default 1234)"
+    )
+
+
+def _json(parser: Parser) -> None:
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object on standard output, the rest on standard error"
+    )
+
+
+def _define_run(add: Callable[..., Parser]) -> None:
+    run = add("run", _run, "measure a plan; the same command again continues a run that was interrupted")
+    run.add_argument("plans", nargs="*", metavar="PLAN", help="plan files (YAML or JSON)")
+    run.add_argument("--models", metavar="A,B", help="instead of a plan: the models")
+    run.add_argument(
+        "--prompts", default="course", metavar="SET|FILE", help="prompt sets, or a file (default: course)"
+    )
+    run.add_argument(
+        "--trials", type=_trials, default=3, metavar="N", help="repeats of each prompt, or auto (default 3)"
+    )
+    run.add_argument(
+        "--max-tokens", type=int, default=128, metavar="N", help="stop a reply after N tokens (default 128)"
+    )
+    _sampling(run)
+    run.add_argument(
+        "--speed", action="store_true", help="add forced-length requests: only those compare decode speed"
+    )
+    run.add_argument("--run-code", action="store_true", help="run generated code in the sandbox to check it")
+    run.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run's folder (default: in benchmark_outputs)"
+    )
+    _json(run)
+
+
+def _trials(text: str) -> int | str:
+    return text if text == "auto" else int(text)
+
+
+def _define_compare(add: Callable[..., Parser]) -> None:
+    compare = add("compare", _compare, "set the models of one or more runs side by side, with intervals")
+    compare.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
+    _json(compare)
+
+
+def _define_report(add: Callable[..., Parser]) -> None:
+    report = add("report", _report, "write report.html, one file that can be sent to anyone")
+    report.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
+    report.add_argument(
+        "--out", type=Path, metavar="FILE", help="where to (default: report.html in the run's folder)"
+    )
+
+
+def _define_export(add: Callable[..., Parser]) -> None:
+    export = add("export", _export, "write one row a request, for a spreadsheet or another program")
+    export.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
+    for kind, what in (("csv", "text"), ("excel", ".xlsx"), ("parquet", "typed columns")):
+        export.add_argument(f"--{kind}", type=Path, metavar="FILE", help=f"write FILE ({what})")
+
+
+def _define_notebook(add: Callable[..., Parser]) -> None:
+    notebook = add("notebook", _notebook, "run a lesson from top to bottom without a browser")
+    notebook.add_argument("name", metavar="NAME", help="02_run_benchmark, 02, or a path to a notebook")
+    notebook.add_argument(
+        "-p", "--parameter", action="append", default=[], metavar="KEY=VALUE", dest="parameters",
+        help="set a parameter; a name the notebook does not have is refused",
+    )  # fmt: skip
+    notebook.add_argument(
+        "--out", type=Path, metavar="FILE", help="the executed copy (default: in benchmark_outputs)"
+    )
+
+
+def _define_small(add: Callable[..., Parser]) -> None:
+    models = add("models", _models, "list the models this machine has")
+    doctor = add("doctor", _doctor, "check this machine: what would disturb a measurement, and what to do")
+    demo = add("demo", _demo, "run lessons 02, 03 and 05 on the shipped models (under 2 minutes)")
+    demo.add_argument("--out", type=Path, metavar="DIR", help="default: benchmark_outputs/demo")
+    for parser in (models, doctor):
+        _json(parser)
+
+
+# ---- the commands ----------------------------------------------------------------------------------
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
+
+
+def _ask(arguments: argparse.Namespace) -> int:
+    from benchkit.ask import ask, one_line
+    from benchkit.text import visible
+
+    def show(text: str) -> None:
+        print(visible(text), end="", flush=True)
+
+    _say(f"loading {arguments.model} and warming it up, unrecorded …")
+    answer = ask(
+        arguments.model, sys.stdin.read() if arguments.prompt == "-" else arguments.prompt,
+        n_ctx=arguments.context, n_threads=arguments.threads, n_gpu_layers=arguments.gpu_layers,
+        max_tokens=arguments.max_tokens, temperature=arguments.temperature, seed=arguments.seed,
+        ignore_eos=arguments.ignore_eos, on_text=None if arguments.json else show,
+    )  # fmt: skip
+    _print_json(answer) if arguments.json else print(f"\n{visible(one_line(answer))}")
+    return 0 if answer["error"] is None else ModelError.exit_code
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from benchkit.bench import run, run_many
+
+    if bool(arguments.plans) == bool(arguments.models):
+        raise BadCommand(
+            "what is to be run? Give plan files, or --models with --prompts.\nSee: benchkit run --help"
+        )
+    if len(arguments.plans) > 1:
+        return _show_runs([done.folder for done in run_many(arguments.plans, arguments.out)], arguments.json)
+    plan = arguments.plans[0] if arguments.plans else _plan(arguments)
+    return _show_runs([run(plan, arguments.out).folder], arguments.json)
+
+
+def _plan(arguments: argparse.Namespace) -> Any:
+    from benchkit.plan import make_plan
+
+    names = ("trials", "max_tokens", "temperature", "seed", "speed", "run_code")
+    return make_plan(
+        arguments.models, arguments.prompts, **{name: getattr(arguments, name) for name in names}
+    )
+
+
+def _show_runs(folders: list[Path], as_json: bool) -> int:
+    """What was measured: the table, and what can be done next."""
+    from benchkit.report import format_table
+    from benchkit.tables import results, summarize
+
+    summary = summarize(results(folders))
+    if as_json:
+        _print_json({"runs": [str(folder) for folder in folders], "summary": _records(summary)})
+        return 0
+    names = " ".join(f'"{folder}"' if " " in str(folder) else str(folder) for folder in folders)
+    print(format_table(summary))
+    print(f"\nThe run is in {names}\nNext: benchkit report {names}")
+    return 0
+
+
+def _records(table: Any) -> list[dict[str, Any]]:
+    return json.loads(table.to_json(orient="records"))  # pandas writes null for what is missing
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from benchkit.report import format_comparison, format_table
+    from benchkit.tables import compare, results, summarize
+
+    rows = results(arguments.runs)
+    summary, comparison = summarize(rows), compare(rows)
+    if arguments.json:
+        _print_json({"summary": _records(summary), "comparisons": _records(comparison)})
+    else:
+        print(format_table(summary), format_comparison(comparison), sep="\n\n")
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from benchkit.report import write_report
+
+    print(write_report(arguments.runs, arguments.out))
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from benchkit.export import export
+    from benchkit.tables import results
+
+    endings = {"csv": ".csv", "excel": ".xlsx", "parquet": ".parquet"}
+    wanted = {kind: getattr(arguments, kind) for kind in endings if getattr(arguments, kind)}
+    if not wanted:
+        raise BadCommand("to which file? Give --csv FILE, --excel FILE or --parquet FILE.")
+    for kind, path in wanted.items():
+        if path.suffix.lower() != endings[kind]:
+            raise BadCommand(f"--{kind} {path}: name a file that ends in {endings[kind]}.")
+    rows = results(arguments.runs)
+    for path in wanted.values():
+        print(export(rows, path))
+    return 0
+
+
+def _notebook(arguments: argparse.Namespace) -> int:
+    from benchkit.notebooks import execute, parse_parameters
+
+    print(execute(arguments.name, parse_parameters(arguments.name, arguments.parameters), arguments.out))
+    return 0
+
+
+def _models(arguments: argparse.Namespace) -> int:
+    from benchkit.backends import find_models
+
+    found = find_models()
+    if arguments.json:
+        _print_json({"models": found})
+    for model in [] if arguments.json else found:
+        print(f"{model['name']:<28} {model['size_mib']:>9,.1f} MiB   {model['where']}")
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from benchkit.machine import doctor
+
+    findings = doctor()
+    if arguments.json:
+        _print_json({"findings": [finding.to_dict() for finding in findings]})
+    else:
+        print(*findings, sep="\n")
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from benchkit.demo import demo
+
+    demo(arguments.out)
+    return 0
