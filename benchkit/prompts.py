@@ -37,6 +37,7 @@ CHECK_ARGUMENTS: dict[str, dict[str, str]] = {
     "key_facts": {"facts": "facts", "at_least": "count?"},
     "mentions": {"any_of": "texts"},
     "avoids": {"texts": "texts"},
+    "in_order": {"texts": "texts"},
     "bullets": {"count": "count"},
     "numbered": {"count": "count"},
     "items": {"count": "count", "separator": "text?"},
@@ -44,6 +45,7 @@ CHECK_ARGUMENTS: dict[str, dict[str, str]] = {
     "exact": {"text": "text"},
     "one_of": {"values": "texts"},
     "label": {"value": "text", "labels": "texts"},
+    "concludes": {"value": "text", "labels": "texts"},
     "expected": {"value": "json"},
     "refusal": {"thing": "text?", "phrases": "texts?", "source": "text?"},
     "uppercase": {},
@@ -478,7 +480,7 @@ def _conflict(name: str, arguments: dict) -> tuple[str, str] | None:
         return "max", f"is {high}, below min, which is {low}"
     if arguments.get("at_least", 0) > len(arguments.get("facts", ())):
         return "at_least", f"is {arguments['at_least']}, but only {len(arguments['facts'])} facts are given"
-    if name == "label" and arguments["value"] not in arguments["labels"]:
+    if name in ("label", "concludes") and arguments["value"] not in arguments["labels"]:
         return "value", f"{brief(arguments['value'])} is not among the labels {brief(arguments['labels'])}"
     if arguments.get("tolerance", 0) < 0:
         return "tolerance", f"must not be negative, found {arguments['tolerance']}"

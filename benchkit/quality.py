@@ -490,6 +490,22 @@ def avoids(reply: str, texts: Sequence[str]) -> tuple[bool, str]:
     return True, f"says none of {_quoted(texts)}"
 
 
+@check
+def in_order(reply: str, texts: Sequence[str]) -> tuple[bool, str]:
+    """The reply has all these words, one after the other in this order; others may stand between.
+
+    >>> in_order("bag, scarf, dog", texts=["bag", "dog", "scarf"]).reason
+    'expected "scarf" after "dog", found no such thing'
+    """
+    text, place, before = _normal(reply), 0, "the beginning"
+    for word in texts:
+        match = re.compile(_pattern(word)).search(text, place)
+        if match is None:
+            return False, f"expected {brief(word)} after {before}, found no such thing"
+        place, before = match.end(), brief(word)
+    return True, f"{_quoted(texts)} in this order"
+
+
 # --- form --------------------------------------------------------------------------------------------
 
 _BULLET = re.compile(r"(\s*)[-*•‣◦·●▪–]\s+(?=\S)")
@@ -678,13 +694,39 @@ def label(reply: str, value: str, labels: Sequence[str]) -> tuple[bool, str]:
     >>> label("Either positive or negative.", value="positive", labels=["positive", "negative"]).reason
     'expected only "positive", found "positive", "negative"'
     """
-    text, found = _normal(reply), []
-    for name in sorted(labels, key=len, reverse=True):  # "not spam" before "spam"
-        text, n = re.subn(_pattern(name), "|", text)
-        found += [name] * bool(n)
+    found = _labels_in(reply, labels)
     if found == [value]:
         return True, f"names {brief(value)} alone"
     return False, f"expected only {brief(value)}, found {_quoted(found) or 'none of the labels'}"
+
+
+def _labels_in(reply: str, labels: Sequence[str]) -> list[str]:
+    """The labels a text names, each occurrence counted for the longest: "not spam" is not "spam"."""
+    text, found = _normal(reply), []
+    for name in sorted(labels, key=len, reverse=True):
+        text, n = re.subn(_pattern(name), "|", text)
+        found += [name] * bool(n)
+    return found
+
+
+_CLAUSE = re.compile(r"[,.;:!?\n]+|\b(?:so|therefore|because|since|as)\b", re.IGNORECASE)
+
+
+@check
+def concludes(reply: str, value: str, labels: Sequence[str]) -> tuple[bool, str]:
+    """The reply comes to the right one of several labels, even where it mentions others on the way.
+
+    What the whole names alone counts, otherwise its last clause, otherwise its first.
+
+    >>> concludes("Kai is taller than Mia, so Kai is the tallest.", value="Kai", labels=["Kai", "Mia"]).passed
+    True
+    """
+    clauses = [clause for clause in _CLAUSE.split(reply) if clause and clause.strip()] or [""]
+    for place, part in (("reply", reply), ("last clause", clauses[-1]), ("first clause", clauses[0])):
+        found = _labels_in(part, labels)
+        if len(found) == 1:
+            return found == [value], f"the {place} names {brief(found[0])}, expected {brief(value)}"
+    return False, f"expected {brief(value)}, found no clear conclusion in {brief(reply.strip())}"
 
 
 # --- refusal -----------------------------------------------------------------------------------------

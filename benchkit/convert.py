@@ -1,0 +1,138 @@
+"""Turn a data set's file into a prompt file: CSV, JSON lines or Parquet, as Hugging Face exports them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchkit.prompts import PromptError, PromptSet, brief, did_you_mean, load_prompts
+
+Rows = Iterator[tuple[int, dict[str, Any]]]  # the line (or row) number, and the row
+
+
+def convert_prompts(
+    source: str | Path,
+    target: str | Path,
+    *,
+    prompt: str = "prompt",
+    expected: str | None = None,
+    limit: int | None = None,
+    overwrite: bool = False,
+) -> PromptSet:
+    """Write a data set's columns as a prompt file, and return it loaded.
+
+    With a column of `expected` answers each line becomes `{"prompt": …, "expected": …}`; without one
+    the prompts carry no check. The source is a .csv, .jsonl (or .json with one object a line) or .parquet file.
+    """
+    source, target = Path(source), Path(target)
+    if target.suffix.lower() != ".jsonl":
+        raise PromptError(f'the new prompt file must end in .jsonl, not in "{target.suffix}"', target)
+    if target.exists() and not overwrite:
+        raise PromptError("the file exists already; choose another name, or ask to overwrite it", target)
+    lines = list(_lines(source, prompt, expected, limit))
+    if not lines:
+        raise PromptError("there are no rows in the file", source)
+    if expected is None:
+        lines.insert(
+            0, {"set": _set_name(target), "description": f"Converted from {source.name}, without checks."}
+        )
+    return _write_checked(lines, target)
+
+
+def _set_name(target: Path) -> str:
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "_.-") else "_" for c in target.stem)
+    return (name.lstrip("_.-") or "converted")[:64]
+
+
+def _lines(source: Path, prompt: str, expected: str | None, limit: int | None) -> Iterator[dict[str, Any]]:
+    for index, (number, row) in enumerate(_rows(source)):
+        if limit is not None and index >= limit:
+            return
+        text = _cell(row, prompt, source, number)
+        if not isinstance(text, str):
+            raise PromptError(f"a prompt must be text, found {brief(text)}", source, number, prompt)
+        if expected is None:
+            yield {"id": f"row-{index:04d}", "category": "other", "prompt": text}
+        else:
+            yield {"prompt": text, "expected": _cell(row, expected, source, number)}
+
+
+def _cell(row: dict[str, Any], column: str, source: Path, number: int) -> Any:
+    if column not in row:
+        columns = ", ".join(str(name) for name in row if name is not None)
+        hint = did_you_mean(column, [str(name) for name in row])
+        raise PromptError(f"there is no such column{hint}; there are: {columns}", source, number, column)
+    value = row[column]
+    if value is None or value != value or (isinstance(value, str) and not value.strip()):  # noqa: PLR0124 (NaN)
+        raise PromptError("the cell is empty; each row needs a value", source, number, column)
+    return value
+
+
+def _rows(source: Path) -> Rows:
+    readers = {".csv": _csv_rows, ".jsonl": _json_rows, ".json": _json_rows, ".parquet": _parquet_rows}
+    reader = readers.get(source.suffix.lower())
+    if reader is None:
+        raise PromptError(f'can read {", ".join(readers)}, not "{source.suffix}"', source)
+    try:
+        yield from reader(source)
+    except OSError as error:
+        raise PromptError(f"the file cannot be read: {error.strerror or error}", source) from None
+    except UnicodeDecodeError:
+        raise PromptError("the file is not UTF-8; save it as UTF-8", source) from None
+
+
+def _csv_rows(source: Path) -> Rows:
+    with open(source, encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        try:
+            for row in reader:
+                yield reader.line_num, row
+        except csv.Error as error:
+            raise PromptError(f"not valid CSV: {error}", source, reader.line_num) from None
+
+
+def _json_rows(source: Path) -> Rows:
+    with open(source, encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                problem = f"not valid JSON ({error}); each line must be one object"
+                raise PromptError(problem, source, number) from None
+            if not isinstance(row, dict):
+                raise PromptError(f"each line must be a JSON object, found {brief(row)}", source, number)
+            yield number, row
+
+
+def _parquet_rows(source: Path) -> Rows:
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise PromptError('reading Parquet needs pyarrow: pip install "benchkit[export]"', source) from None
+    try:
+        table = pyarrow.parquet.ParquetFile(source)
+        batches = (row for batch in table.iter_batches(1000) for row in batch.to_pylist())
+        yield from enumerate(batches, 1)
+    except pyarrow.ArrowException as error:
+        raise PromptError(f"not a readable Parquet file: {error}", source) from None
+
+
+def _write_checked(lines: list[dict[str, Any]], target: Path) -> PromptSet:
+    """Write beside the target, read it as a prompt file, and only then put it in place."""
+    draft = target.with_name(f"{target.stem}.{os.getpid()}.part.jsonl")
+    try:
+        text = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
+        draft.write_bytes(text.encode("utf-8"))
+        load_prompts(draft)
+        os.replace(draft, target)
+    except (TypeError, ValueError) as error:
+        raise PromptError(f"a value has no place in JSON: {error}", target) from None
+    except OSError as error:
+        raise PromptError(f"the file cannot be written: {error.strerror or error}", target) from None
+    finally:
+        draft.unlink(missing_ok=True)
+    return load_prompts(target)
