@@ -5,24 +5,28 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from typing import ClassVar
 
 from benchkit.backends.base import Options
 from benchkit.errors import ModelError
 from benchkit.recording import Chunk, Count, Recording
 
+OPTIONS = Options()
 OK = ("ok", None)
 
 
 class FakeBackend:
     """Replies with the prompt's words; `behave(prompt, options)` may return another (state, error) or raise."""
 
-    log: list[tuple[str, str, int]] = []  # every request of every instance: model, prompt, max_tokens
+    log: ClassVar[
+        list[tuple[str, str, int]]
+    ] = []  # every request of every instance: model, prompt, max_tokens
 
     def __init__(self, name: str, behave: Callable | None = None, digest: str = "d0", **load):
         self.name, self.load, self.digest, self.behave = name, load, digest, behave
         self.load_s, self.closed = 0.01, False
 
-    def stream(self, prompt, options=Options(), on_text=None) -> Recording:
+    def stream(self, prompt, options=OPTIONS, on_text=None) -> Recording:
         assert not self.closed, "a closed model was asked"
         FakeBackend.log.append((self.name, prompt, options.max_tokens))
         state, error = self.behave(prompt, options) if self.behave else OK

@@ -1,0 +1,317 @@
+"""The run folder: names, atomic writing, the lock, reading what is whole and reporting what is not."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from fake_backend import connector
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from benchkit import bench, runs
+from benchkit.errors import BenchkitError
+from benchkit.plan import make_plan, read_plan
+
+# ---- names
+
+
+@given(st.text(max_size=400))
+@example("llama3.2:1b")
+@example("liquid/lfm2-1.2b")
+@example("../x")
+@example("..\\..\\x")
+@example("CON")
+@example("nul.txt")
+@example("com1.gguf")
+@example("trailing. . .")
+@example("a\0b")
+@example("x" * 300)
+@example("模型:七")
+@example("")
+def test_safe_name_is_safe_everywhere(name):
+    safe = runs.safe_name(name)
+    assert 1 <= len(safe) <= 61
+    assert safe.isascii()
+    assert not set(safe) & set('<>:"/\\|?*\0 ')
+    assert safe not in (".", "..")
+    assert ".." not in safe
+    assert safe[-1] not in ". "
+    assert safe[0] not in ".-"
+    assert safe.split(".")[0].lower() not in runs.DEVICES
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    names=st.lists(
+        st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=40),
+        min_size=2,
+        unique=True,
+    )
+)
+@example(names=["llama3.2:1b", "llama3.2/1b", "llama3.2_1b", "LLAMA3.2:1B"])
+@example(names=["x" * 300, "x" * 299 + "y", "y" + "x" * 299])
+def test_two_models_never_share_a_file(names, tmp_path_factory):
+    prompts = tmp_path_factory.getbasetemp() / "names.txt"
+    prompts.write_text("One.\nTwo.\n", encoding="utf-8")
+    plan = read_plan(
+        {"models": list(dict.fromkeys(n.strip() for n in names)), "prompts": str(prompts), "trials": 2}
+    )
+    files = [runs.artifact_name(test).lower() for test in plan.tests()]
+    assert len(set(files)) == len(files)
+    assert max(map(len, files)) < 140
+
+
+def test_artifact_names_tell_model_prompt_and_trial(tmp_path):
+    (tmp_path / "p.txt").write_text("One.\n", encoding="utf-8")
+    test = make_plan("ollama:llama3.2:1b", str(tmp_path / "p.txt"), trials=1).tests()[0]
+    assert runs.artifact_name(test) == f"ollama_llama3.2_1b_prompt_00_p_trial_0_{test.key[:8]}.json"
+
+
+# ---- writing
+
+
+def test_json_is_indented_utf8_with_real_characters(tmp_path):
+    runs.write_json(tmp_path / "a.json", {"b": "é 模 😀", "a": [1]})
+    text = (tmp_path / "a.json").read_bytes().decode("utf-8")
+    assert '  "b": "é 模 😀"' in text
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_what_json_cannot_hold_is_made_to_fit(tmp_path):
+    runs.write_json(tmp_path / "a.json", {"x": float("nan"), "y": [float("inf")], "z": "half \ud83d"})
+    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {
+        "x": None,
+        "y": [None],
+        "z": "half \ud83d",
+    }
+
+
+def test_a_full_disk_leaves_the_old_file_and_says_what_to_do(tmp_path, monkeypatch):
+    runs.write_json(tmp_path / "a.json", {"old": 1})
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        runs.StorageError, match=r"disk is full.*safe.*free some space.*same command continues"
+    ):
+        runs.write_json(tmp_path / "a.json", {"new": 1})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"old": 1}
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_replace_waits_for_a_reader_as_on_windows(tmp_path, monkeypatch):
+    tries, real = [], os.replace
+
+    def held(source, target):
+        tries.append(1)
+        if len(tries) < 4:
+            raise PermissionError(13, "used by another process")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", held)
+    runs.write_json(tmp_path / "a.json", 1)
+    assert len(tries) == 4
+
+
+def test_replace_gives_up_in_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "REPLACE_PATIENCE_S", 0.05)
+
+    def held(*_):
+        raise PermissionError(13, "used by another process")
+
+    monkeypatch.setattr(os, "replace", held)
+    with pytest.raises(runs.StorageError, match="used by another process"):
+        runs.write_json(tmp_path / "a.json", 1)
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path):
+    path, stop, bad = tmp_path / "a.json", threading.Event(), []
+    runs.write_json(path, ["x"] * 1000)
+
+    def read():
+        while not stop.is_set():
+            if len(runs.read_json(path, [])) != 1000:
+                bad.append(1)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for i in range(60):
+        runs.write_json(path, [str(i)] * 1000, durable=False)
+    stop.set()
+    reader.join()
+    assert not bad
+
+
+# ---- the lock
+
+HOLD = "import sys; from pathlib import Path; from benchkit.runs import lock\nwith lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.readline()"
+
+
+def test_a_second_process_is_told_who_measures(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    child = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "run")], stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, text=True, env=environment)  # fmt: skip
+    try:
+        assert child.stdout.readline() == "held\n"
+        runs.write_json(tmp_path / "run" / "status.json", {"pid": child.pid})
+        with (
+            pytest.raises(BenchkitError, match=rf"another process \(number {child.pid}\)"),
+            runs.lock(tmp_path / "run"),
+        ):
+            pass
+    finally:
+        child.kill()  # the system frees the lock of a killed process
+        child.communicate()
+    with runs.lock(tmp_path / "run"):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_message(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with (
+        pytest.raises(runs.StorageError, match="cannot be used as a run folder"),
+        runs.lock(tmp_path / "file" / "run"),
+    ):
+        pass
+
+
+# ---- reading
+
+
+@pytest.fixture
+def measured(tmp_path, monkeypatch):
+    """A finished run of two fake models on three prompts, twice, with a speed block."""
+    (tmp_path / "p.txt").write_text("One a.\nTwo b.\nThree c.\n", encoding="utf-8")
+    monkeypatch.setattr(bench.backends, "connect", connector())
+    plan = make_plan("fake:a,fake:b", str(tmp_path / "p.txt"), trials=2, speed={"repeats": 2, "n_output": 40})
+    return bench.run(plan, tmp_path / "run", progress=False), plan
+
+
+def test_summary_is_what_a_course_script_expects(measured):
+    pandas = pytest.importorskip("pandas")
+    run, _ = measured
+    table = pandas.DataFrame(json.load(open(run.folder / "summary.json", encoding="utf-8")))
+    assert len(table) == 2 * 3 * 2
+    assert {"model", "prompt", "response", "latency_s"} <= set(table.columns)
+    assert table.latency_s.gt(0).all()
+    assert run.summary() == json.loads((run.folder / "summary.json").read_text("utf-8"))
+    assert len(list(run.folder.glob("fake_a_prompt_00_*.json"))) == 2
+
+
+def test_artifacts_hold_everything_the_tables_need(measured):
+    run, plan = measured
+    artifacts = run.artifacts()
+    assert len(artifacts) == len(plan.tests()) == 16
+    assert {a["key"] for a in artifacts} == {t.key for t in plan.tests()}
+    forced = [a for a in artifacts if a["purpose"] == "speed"]
+    assert all(a["file"].startswith("speed/") for a in forced)
+    assert {a["recording"]["state"] for a in forced} == {"length"}
+    needed = {"schema", "key", "model", "configuration", "load", "options", "prompt_set", "prompt_index", "prompt_id",
+              "category", "prompt", "source", "trial", "purpose", "response", "latency_s", "recording", "checks",
+              "memory", "block", "load_s"}  # fmt: skip
+    assert all(needed <= set(a) for a in artifacts)
+
+
+def test_manifest_tells_what_was_measured_on_what(measured):
+    run, plan = measured
+    manifest = run.manifest
+    assert manifest["plan_sha256"] == plan.sha256
+    assert manifest["prompt_sets"]["p"]["n_prompts"] == 3
+    assert manifest["models"]["fake:a"]["digest"] == "d0"
+    assert manifest["machine"]["logical_cores"] >= 1
+    assert run.status["state"] == "complete"
+    assert run.status["done"] == run.status["total"] == 16
+    assert manifest["sessions"][0]["policy"] == "all models stay loaded"
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", "{}", '{"schema": "benchkit/artifact/1"}', "\0" * 50])
+def test_a_damaged_artifact_is_reported_and_measured_again(measured, damage):
+    run, plan = measured
+    victim = run.folder / run.artifacts()[0]["file"]
+    victim.write_text(damage, encoding="utf-8")
+    again = runs.open_run(run.folder)
+    assert len(again.artifacts()) == 15
+    assert len(again.problems) == 1
+    assert victim.name in again.problems[0]
+    healed = bench.run(plan, run.folder, progress=False)
+    assert len(healed.artifacts()) == 16
+    assert healed.problems == []
+    assert "set aside" in (run.folder / "run.log").read_text("utf-8")
+
+
+def test_an_artifact_of_another_run_is_set_aside(measured):
+    run, plan = measured
+    row = json.loads((run.folder / run.artifacts()[0]["file"]).read_text("utf-8"))
+    row["key"] = "f" * 64
+    runs.write_json(run.folder / "fake_a_prompt_00_p_trial_0_ffffffff.json", row)
+    again = bench.run(plan, run.folder, progress=False)
+    assert len(again.artifacts()) == 16
+    assert len(list(run.folder.glob("*.aside"))) == 1
+
+
+def test_leftovers_of_a_killed_process_are_cleared(measured):
+    run, plan = measured
+    (run.folder / ".123-x.json.tmp").write_text("half")
+    bench.run(plan, run.folder, progress=False)
+    assert not list(run.folder.glob(".*.tmp"))
+
+
+def test_another_plan_is_refused_with_the_difference(measured, tmp_path):
+    run, plan = measured
+    other = make_plan(
+        "fake:a,fake:c", str(tmp_path / "p.txt"), trials=3, speed={"repeats": 2, "n_output": 40}
+    )
+    with pytest.raises(BenchkitError) as caught:
+        bench.run(other, run.folder, progress=False)
+    assert "trials was 2, is 3 now" in str(caught.value)
+    assert 'models was ["fake:a", "fake:b"], is ["fake:a", "fake:c"] now' in str(caught.value)
+    assert runs.open_run(run.folder).status["state"] == "complete"
+
+
+def test_changed_prompts_are_another_plan(measured, tmp_path):
+    run, plan = measured
+    (tmp_path / "p.txt").write_text("Other.\n", encoding="utf-8")
+    with pytest.raises(BenchkitError, match="another plan: prompts"):
+        bench.run(plan, run.folder, progress=False)
+
+
+def test_a_folder_with_other_things_is_refused(measured, tmp_path):
+    _, plan = measured
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "thesis.docx").write_text("x")
+    with pytest.raises(BenchkitError, match=r"not a run folder and is not empty.*thesis\.docx"):
+        bench.run(plan, tmp_path / "documents", progress=False)
+
+
+def test_a_damaged_manifest_is_repaired_by_the_same_command(measured):
+    run, plan = measured
+    (run.folder / "manifest.json").write_text("{")
+    with pytest.raises(BenchkitError, match="damaged"):
+        runs.open_run(run.folder)
+    assert len(bench.run(plan, run.folder, progress=False).artifacts()) == 16
+    assert runs.open_run(run.folder).manifest["plan_sha256"] == plan.sha256
+
+
+def test_opening_what_is_no_run_tells_what_is_near(measured, tmp_path):
+    run, _ = measured
+    with pytest.raises(BenchkitError, match="Runs inside it: run"):
+        runs.open_run(tmp_path)
+    with pytest.raises(BenchkitError, match=r"does not exist\. Runs beside it: run"):
+        runs.open_run(tmp_path / "rum")
+
+
+def test_blocks_tell_their_health_once_each(measured):
+    run, _ = measured
+    blocks = run.blocks()
+    assert len({block["id"] for block in blocks}) == len(blocks)
+    assert all({"void", "reasons", "steal_share", "configuration"} <= set(block) for block in blocks)
+    assert Path(run.folder).name == run.name
