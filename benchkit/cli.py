@@ -252,6 +252,7 @@ def _trials(text: str) -> int | str:
 def _define_compare(add: Callable[..., Parser]) -> None:
     compare = add("compare", _compare, "set the models of one or more runs side by side, with intervals")
     compare.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
+    compare.add_argument("--pair", nargs=2, metavar=("A", "B"), help="two configurations, prompt by prompt")
     _json(compare)
 
 
@@ -287,6 +288,13 @@ def _define_small(add: Callable[..., Parser]) -> None:
     doctor = add("doctor", _doctor, "check this machine: what would disturb a measurement, and what to do")
     demo = add("demo", _demo, "run lessons 02, 03 and 05 on the shipped models (under 2 minutes)")
     demo.add_argument("--out", type=Path, metavar="DIR", help="default: benchmark_outputs/demo")
+    convert = add("convert-prompts", _convert, "make a prompt file from a data set (.csv, .jsonl, .parquet)")
+    convert.add_argument("source", type=Path, metavar="DATA", help="for instance a file from Hugging Face")
+    convert.add_argument("target", type=Path, metavar="FILE", help="the prompt file to write (.jsonl)")
+    convert.add_argument("--prompt", default="prompt", metavar="COLUMN", help="where the prompts are")
+    convert.add_argument("--expected", metavar="COLUMN", help="where the right answers are, if there are any")
+    convert.add_argument("--limit", type=int, metavar="N", help="only the first N rows")
+    convert.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
     for parser in (models, doctor):
         _json(parser)
 
@@ -343,34 +351,23 @@ def _plan(arguments: argparse.Namespace) -> Any:
 
 
 def _show_runs(folders: list[Path], as_json: bool) -> int:
-    """What was measured: the table, and what can be done next."""
-    from benchkit.report import format_table
-    from benchkit.tables import results, summarize
-
-    summary = summarize(results(folders))
-    if as_json:
-        _print_json({"runs": [str(folder) for folder in folders], "summary": _records(summary)})
-        return 0
-    names = " ".join(f'"{folder}"' if " " in str(folder) else str(folder) for folder in folders)
-    print(format_table(summary))
-    print(f"\nThe run is in {names}\nNext: benchkit report {names}")
+    """What was measured, and what can be done next."""
+    _show_comparison(folders, None, as_json)
+    if not as_json:
+        names = " ".join(f'"{folder}"' if " " in str(folder) else str(folder) for folder in folders)
+        print(f"\nMeasured in {names}\nNext: benchkit report {names}")
     return 0
 
 
-def _records(table: Any) -> list[dict[str, Any]]:
-    return json.loads(table.to_json(orient="records"))  # pandas writes null for what is missing
+def _show_comparison(folders: list[Path], pair: Sequence[str] | None, as_json: bool) -> None:
+    from benchkit import compare
+
+    found = compare.side_by_side(folders, pair)
+    _print_json(compare.as_json(found)) if as_json else print(compare.as_text(found))
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from benchkit.report import format_comparison, format_table
-    from benchkit.tables import compare, results, summarize
-
-    rows = results(arguments.runs)
-    summary, comparison = summarize(rows), compare(rows)
-    if arguments.json:
-        _print_json({"summary": _records(summary), "comparisons": _records(comparison)})
-    else:
-        print(format_table(summary), format_comparison(comparison), sep="\n\n")
+    _show_comparison(arguments.runs, arguments.pair, arguments.json)
     return 0
 
 
@@ -402,6 +399,17 @@ def _notebook(arguments: argparse.Namespace) -> int:
     from benchkit.notebooks import execute, parse_parameters
 
     print(execute(arguments.name, parse_parameters(arguments.name, arguments.parameters), arguments.out))
+    return 0
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from benchkit.convert import convert_prompts
+
+    names = ("prompt", "expected", "limit", "overwrite")
+    made = convert_prompts(
+        arguments.source, arguments.target, **{name: getattr(arguments, name) for name in names}
+    )
+    print(f"{len(made)} prompts in {arguments.target}")
     return 0
 
 
