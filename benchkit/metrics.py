@@ -518,7 +518,7 @@ def measure(recording: Recording) -> dict[str, float | int | bool | str | None]:
         **{f.__name__: f(recording) for f in SCALARS},
         "n_output_reported": _count(recording, "output_reported"),
         "n_output_source": None if counted is None else counted.source,
-        "first_chunk_tokens_assumed": first_chunk_tokens(recording)[1],
+        "first_chunk_tokens_assumed": tpot_ms(recording) is not None and first_chunk_tokens(recording)[1],
     }
 
 

@@ -1,0 +1,335 @@
+"""From run folders to rows: one row a request, and the values that each prompt comes down to.
+
+    results("benchmark_outputs/my-run")["latency_s"].describe()
+
+Replies that stop by themselves (purpose "quality") and replies of forced length (purpose "speed") stand in one
+table and are never mixed in one number.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchkit import metrics, stats
+from benchkit.recording import Recording
+from benchkit.runs import open_run
+
+MIB = 2**20
+
+#: The memory source that the table shows, first one found: the model's own process before the machine's.
+MEMORY_SOURCES = ("process", "process_tree", "gpu_used", "process_anonymous", "machine_available_drop")
+
+TEXTS = ("run", "model", "configuration", "prompt_set", "prompt_id", "category", "purpose", "state", "error",
+         "prompt", "response", "n_output_source", "memory_source", "cache", "clock_faults", "block_id",
+         "block_reasons", "started_at", "artifact")  # fmt: skip
+WHOLE = ("prompt_index", "trial", "n_output_tokens", "n_prompt_tokens", "n_cached_tokens", "n_output_reported",
+         "n_ctx", "n_threads", "n_gpu_layers", "max_tokens", "seed", "n_checks", "n_passed", "block_position")  # fmt: skip
+YES_NO = ("correct", "first_chunk_tokens_assumed", "block_void")
+
+#: The columns of `results`, in order. Everything not in the lists above is a number; `checks` is a list.
+COLUMNS = (
+    "run", "model", "configuration", "prompt_set", "prompt_index", "prompt_id", "category", "trial", "purpose",
+    "state", "error", "prompt", "response", *metrics.MEASURED[1:], "unexplained_ms", "unexplained_share",
+    "load_s", "size_mib", "peak_memory_mib", "memory_source", "memory_delta_mib", "peak_anonymous_mib",
+    "peak_file_backed_mib", "n_checks", "n_passed", "correct", "checks", "n_ctx", "n_threads", "n_gpu_layers",
+    "temperature", "seed", "max_tokens", "cache", "block_id", "block_position", "block_void", "block_reasons",
+    "clock_faults", "started_at", "artifact",
+)  # fmt: skip
+
+PROMPT = ["prompt_set", "prompt_index"]  # what tells prompts apart
+
+
+# ---------------------------------------------------------------- one row a request
+
+
+def results(runs: Any) -> pd.DataFrame:
+    """One row a request: what was asked, what came, every metric. Takes a run, its folder, or several of them.
+
+    Where several runs have a configuration of the same name, each is named with its run, so that machines,
+    settings or days are not pooled unnoticed. `correct` is True if all checks that were run passed; a failed
+    request is not correct; None where nothing was checked. Missing values are empty, never 0.
+    """
+    found = [as_run(run) for run in _as_list(runs)]
+    found = list({Path(run.folder).resolve(): run for run in found}.values())
+    names = _distinct([_run_name(run) for run in found])
+    rows = [{**row, "run": name} for run, name in zip(found, names, strict=True) for row in _rows(run)]
+    _tell_runs_apart(rows)
+    _judge(rows)
+    return _typed(pd.DataFrame(rows, columns=list(COLUMNS)))
+
+
+def _as_list(runs: Any) -> list[Any]:
+    if isinstance(runs, (str, os.PathLike)) or hasattr(runs, "artifacts"):
+        return [runs]
+    return list(runs)
+
+
+def as_run(run: Any) -> Any:
+    """A run, whether given itself or by its folder."""
+    return run if hasattr(run, "artifacts") else open_run(run)
+
+
+def _run_name(run: Any) -> str:
+    return Path(run.folder).resolve().name
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names made different where two folders are called alike.
+
+    >>> _distinct(["a", "b", "a"])
+    ['a', 'b', 'a (2)']
+    """
+    earlier = [names[:i].count(name) for i, name in enumerate(names)]
+    return [f"{name} ({n + 1})" if n else name for name, n in zip(names, earlier, strict=True)]
+
+
+def _rows(run: Any) -> Iterator[dict[str, Any]]:
+    artifacts = run.artifacts() if callable(run.artifacts) else run.artifacts
+    for artifact in artifacts:
+        yield _row(artifact, run.manifest or {})
+
+
+def _row(artifact: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """One artifact as a row; what is missing in it stays empty."""
+    recording = _recording(artifact)
+    load, options = artifact.get("load") or {}, artifact.get("options") or {}
+    file = str(artifact.get("file") or "")
+    row = {
+        name: artifact.get(name)
+        for name in (*PROMPT, "model", "prompt_id", "category", "prompt", "trial", "load_s")
+    }
+    return {
+        **row,
+        "configuration": artifact.get("configuration") or artifact.get("model"),
+        "purpose": artifact.get("purpose") or ("speed" if file.startswith("speed/") else "quality"),
+        "error": recording.error,
+        "response": artifact.get("response", recording.response),
+        **(metrics.measure(recording) if recording.t_end_ns else {"state": recording.state}),
+        "unexplained_ms": metrics.ledger(recording)["unexplained"],
+        "unexplained_share": metrics.unexplained_share(recording),
+        "clock_faults": "; ".join(metrics.clock_faults(recording)) or None,
+        "size_mib": _size_mib(artifact, manifest),
+        **_memory(artifact.get("memory") or {}),
+        **_checks(artifact.get("checks") or ()),
+        **{name: load.get(name) for name in ("n_ctx", "n_threads", "n_gpu_layers")},
+        **{name: options.get(name) for name in ("temperature", "seed", "max_tokens")},
+        "cache": recording.cache or options.get("cache"),
+        **_block(artifact.get("block") or {}),
+        "started_at": recording.started_at,
+        "artifact": file or None,
+    }  # fmt: skip
+
+
+def _recording(artifact: Mapping[str, Any]) -> Recording:
+    """The artifact's recording; where it is missing or damaged, one that says so and claims nothing."""
+    try:
+        return Recording.from_dict(artifact["recording"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return Recording(0, 0, "error", error="the artifact's recording is missing or damaged")
+
+
+def _size_mib(artifact: Mapping[str, Any], manifest: Mapping[str, Any]) -> float | None:
+    """The model file's size, from the manifest's entry for this artifact's engine or model."""
+    models = manifest.get("models") or {}
+    entry = models.get(artifact.get("engine")) or models.get(artifact.get("model")) or {}
+    size = entry.get("size_bytes")
+    return None if size is None else size / MIB
+
+
+def _memory(memory: Mapping[str, Any]) -> dict[str, Any]:
+    source = next((s for s in MEMORY_SOURCES if isinstance(memory.get(s), Mapping)), None)
+    shown = memory.get(source) or {}
+    return {
+        "memory_source": source,
+        "peak_memory_mib": shown.get("peak_mib"),
+        "memory_delta_mib": shown.get("delta_mib"),
+        "peak_anonymous_mib": (memory.get("process_anonymous") or {}).get("peak_mib"),
+        "peak_file_backed_mib": (memory.get("process_file_backed") or {}).get("peak_mib"),
+    }
+
+
+def _checks(checks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    checks = list(checks)
+    ran = [bool(check["passed"]) for check in checks if check.get("passed") is not None]
+    return {"checks": checks, "n_checks": len(ran), "n_passed": sum(ran)}
+
+
+def _block(block: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "block_id": block.get("id"),
+        "block_position": block.get("position"),
+        "block_void": block.get("void"),
+        "block_reasons": "; ".join(block.get("reasons") or ()) or None,
+    }
+
+
+def _tell_runs_apart(rows: list[dict[str, Any]]) -> None:
+    """Add the run's name to configurations that several runs have, and a number to prompts that differ in text."""
+    runs: dict[str, set[str]] = {}
+    texts: dict[tuple, dict[str, int]] = {}
+    for row in rows:
+        runs.setdefault(row["configuration"], set()).add(row["run"])
+        if row["purpose"] == "quality":
+            known = texts.setdefault((row["prompt_set"], row["prompt_index"]), {})
+            number = known.setdefault(row["prompt"], len(known) + 1)
+            row["prompt_set"] = row["prompt_set"] if number == 1 else f"{row['prompt_set']} (text {number})"
+    for row in rows:
+        if len(runs[row["configuration"]]) > 1:
+            row["configuration"] = f"{row['configuration']} [{row['run']}]"
+
+
+def _judge(rows: list[dict[str, Any]]) -> None:
+    """Fill in `correct`: a request that failed is wrong if its prompt is one that gets checked."""
+    checked = {(row["prompt_set"], row["prompt_index"]) for row in rows if row["n_checks"]}
+    for row in rows:
+        completed = row["state"] in metrics.COMPLETED
+        if row["n_checks"] and completed:
+            row["correct"] = row["n_passed"] == row["n_checks"]
+        else:
+            judged = row["purpose"] == "quality" and (row["prompt_set"], row["prompt_index"]) in checked
+            row["correct"] = False if judged and not completed else None
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    """Each column with the type it always has, however few rows there are."""
+    kinds = {
+        **dict.fromkeys(TEXTS, "object"),
+        **dict.fromkeys(WHOLE, "Int64"),
+        **dict.fromkeys(YES_NO, "boolean"),
+    }
+    for name in table.columns:
+        kind = kinds.get(name, "object" if name == "checks" else "float64")
+        values = table[name] if kind != "float64" else pd.to_numeric(table[name], errors="coerce")
+        table[name] = values.astype(kind)
+        if kind == "object":
+            table[name] = table[name].where(table[name].notna(), None)
+    return table
+
+
+# ---------------------------------------------------------------- values by prompt
+
+
+def configurations(table: pd.DataFrame) -> list[str]:
+    """The configurations of a table, in its order."""
+    return list(dict.fromkeys(table["configuration"]))
+
+
+def complete(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with every column that is read here, so that older or smaller tables work too."""
+    missing = [name for name in COLUMNS if name not in table]
+    return table if not missing else _typed(table.reindex(columns=[*table.columns, *missing]))
+
+
+def of(table: pd.DataFrame, configuration: str, purpose: str | None = None) -> pd.DataFrame:
+    """The rows of one configuration, and of one purpose."""
+    rows = table[table["configuration"] == configuration]
+    return rows if purpose is None else rows[rows["purpose"] == purpose]
+
+
+def done(rows: pd.DataFrame) -> pd.DataFrame:
+    """The requests whose reply has text and came to its end: only these have a latency worth a name."""
+    return rows[rows["state"].isin(metrics.COMPLETED)]
+
+
+def floats(values: pd.Series) -> list[float | None]:
+    """A column's values as plain numbers, missing ones None."""
+    return [None if value is None or pd.isna(value) else float(value) for value in values]
+
+
+def by_prompt(rows: pd.DataFrame, column: str) -> dict[tuple, float]:
+    """Prompt → the median of a column over that prompt's completed trials."""
+    rows = done(rows)
+    return stats.medians_by_prompt(prompts_of(rows), floats(rows[column]))
+
+
+def prompts_of(rows: pd.DataFrame) -> list[tuple]:
+    """What tells each row's prompt from the others."""
+    return list(rows[PROMPT].itertuples(index=False, name=None))
+
+
+def share_correct(rows: pd.DataFrame) -> dict[tuple, float]:
+    """Prompt → the share of its judged trials that were correct."""
+    return mean_by_prompt(prompts_of(rows), floats(rows["correct"]))
+
+
+def mean_by_prompt(prompts: Iterable[Any], values: Iterable[float | None]) -> dict[Any, float]:
+    """Prompt → the mean of its known values.
+
+    >>> mean_by_prompt(["a", "a", "b"], [1.0, 0.0, None])
+    {'a': 0.5}
+    """
+    trials: dict[Any, list[float]] = {}
+    for prompt, value in zip(prompts, values, strict=True):
+        if value is not None:
+            trials.setdefault(prompt, []).append(value)
+    return {prompt: math.fsum(known) / len(known) for prompt, known in trials.items()}
+
+
+def judged(rows: pd.DataFrame) -> pd.DataFrame:
+    """The requests that were found correct or not, and took a known time."""
+    return rows[rows["correct"].notna() & rows["latency_s"].notna()]
+
+
+def cost_and_correct(rows: pd.DataFrame) -> dict[tuple, tuple[float, float]]:
+    """Prompt → (mean seconds, share correct) over its judged trials, failed ones included."""
+    rows = judged(rows)
+    seconds, correct = mean_by_prompt(prompts_of(rows), floats(rows["latency_s"])), share_correct(rows)
+    return {prompt: (seconds[prompt], correct[prompt]) for prompt in correct}
+
+
+def decode_rows(table: pd.DataFrame, configuration: str) -> tuple[pd.DataFrame, str]:
+    """The rows that decide decode speed, and what they are: of "forced" length if there are any, or "natural"."""
+    forced = of(table, configuration, "speed")
+    return (forced, "forced") if len(forced) else (of(table, configuration, "quality"), "natural")
+
+
+def failed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The requests that did not end as they should. (An empty reply did: it is a wrong answer.)"""
+    return rows[~rows["state"].isin((*metrics.COMPLETED, "empty"))]
+
+
+def like_decode_rows(table: pd.DataFrame, names: Iterable[str]) -> tuple[dict[str, pd.DataFrame], str]:
+    """For each configuration the rows that decide its decode speed: forced lengths for all, or natural for all."""
+    found = {name: decode_rows(table, name) for name in names}
+    if len({source for _, source in found.values()}) > 1:
+        natural = {name: of(table, name, "quality") for name in found}
+        return natural, "natural replies: not all have forced lengths"
+    source = next(iter(found.values()))[1] if found else "natural"
+    note = "forced length" if source == "forced" else "natural replies: their lengths differ"
+    return {name: rows for name, (rows, _) in found.items()}, note
+
+
+def cost(values: Mapping[tuple, tuple[float, float]]) -> float | None:
+    """Seconds per correct answer over prompts, from what `cost_and_correct` gives."""
+    return metrics.seconds_per_correct([s for s, _ in values.values()], [c for _, c in values.values()])
+
+
+def middle(values: pd.Series) -> float | None:
+    """The median of a column's known values."""
+    known = stats.clean(floats(values))
+    return float(np.median(known)) if known else None
+
+
+def middle_over_prompts(rows: pd.DataFrame, column: str) -> float | None:
+    """The median over prompts of each prompt's median over trials."""
+    values = list(by_prompt(rows, column).values())
+    return float(np.median(values)) if values else None
+
+
+def largest(values: pd.Series) -> float | None:
+    """The largest of a column's known values."""
+    return max(stats.clean(floats(values)), default=None)
+
+
+def unexplained_share(rows: pd.DataFrame) -> float | None:
+    """The part of all response times that no clock accounts for; None where the engines give no times."""
+    rows = rows[rows["unexplained_share"].notna() & rows["state"].isin(metrics.COMPLETED)]
+    total_ms = 1000 * math.fsum(stats.clean(floats(rows["response_time_s"].fillna(rows["latency_s"]))))
+    return math.fsum(abs(ms) for ms in floats(rows["unexplained_ms"])) / total_ms if total_ms else None
