@@ -1,0 +1,191 @@
+# %% [markdown]
+# # 03 · Analyze results
+#
+# **You will learn** to get from a folder of recordings to a table you can defend: which average to take,
+# what a P95 is and when you may show one, how sure a median is, and whether the run can be trusted at all.
+#
+# **About 20 minutes.** Nothing is measured here. By default you read the run that comes with the toolkit.
+
+# %% tags=["parameters"]
+run_folder = "benchmark_outputs/sample"  # for your own run of lesson 02: benchmark_outputs/lesson_02
+
+# %% tags=["nbval-ignore-output"]
+import pandas as pd
+
+from benchkit import figures, machine, metrics, places, stats, tables
+from benchkit.recording import Recording
+from benchkit.runs import open_run
+
+pd.set_option("display.precision", 3, "display.max_colwidth", 40)
+machine.machine_record()["packages"]
+
+# %%
+run = open_run(places.ROOT / run_folder)
+about = run.manifest["machine"]
+print(f"recorded on {run.manifest['created'][:10]} on {about['cpu']} with {about['usable_cores']} cores")
+
+# %% [markdown]
+# **That is the computer on which these numbers were recorded, not yours.** A benchmark result without its
+# machine is a number without a unit.
+#
+# ## From recordings to a table
+#
+# `results` applies the formulas of `benchkit/metrics.py` to every recording: one row a request, nothing
+# averaged yet.
+
+# %%
+results = tables.results(run)
+columns = ["configuration", "prompt_id", "trial", "purpose", "latency_s", "ttft_ms", "n_output_tokens", "correct"]
+print(len(results), "requests")
+results[columns].head(4)
+
+# %% [markdown]
+# No magic in between. The first row's latency, from the stamps in its file:
+
+# %%
+artifact = run.artifacts()[0]
+recording = Recording.from_dict(artifact["recording"])
+by_hand_s = (recording.t_end_ns - recording.t_sent_ns) / 1e9
+assert by_hand_s == results["latency_s"].iloc[0] == metrics.latency_s(recording)
+print(f"{artifact['file']}: {by_hand_s:.6f} s")
+
+# %% [markdown]
+# ## Which average?
+#
+# Take one configuration, and only replies that stopped by themselves. Some prompts ask for one word, some
+# for a story, so latencies differ from prompt to prompt for good reason. The **mean** is the one to add up
+# (60 prompts take 60 means); the **median** is the typical prompt, and a few very long replies do not move it.
+
+# %%
+name = results["configuration"].iloc[0]
+natural = results[(results["configuration"] == name) & (results["purpose"] == "quality")]
+per_prompt = natural.groupby("prompt_id")["latency_s"].median()
+print(f"{name}: {len(natural)} requests, {len(per_prompt)} prompts")
+per_prompt.agg(["mean", "median", "max"])
+
+# %% [markdown]
+# Look at the gap between mean and median: where it is wide, a few slow prompts weigh much, and one number
+# alone would tell the story badly.
+#
+# ## How sure is the median?
+#
+# With other prompts of the same kind the median would be another. The 95 % interval says how much, and it
+# counts **prompts**. Asking one prompt a thousand times tells nothing about the next prompt. Here is what
+# goes wrong if every trial is counted as if it were a new prompt.
+
+# %%
+honest = stats.median_interval(per_prompt)
+too_sure = stats.median_interval(natural["latency_s"])
+for label, interval in (("prompts", honest), ("requests", too_sure)):
+    if interval is None:
+        print(f"counting {label}: fewer than 6, so no interval: these prompts speak for themselves only")
+    else:
+        print(f"counting {label}: {interval.low:.4f} to {interval.high:.4f} s, n = {interval.n}")
+
+# %% [markdown]
+# The second interval is the narrower one, and it is not better but wrong: repeating a prompt was mistaken
+# for knowing more prompts. So: first the median over the trials of each prompt, then everything else.
+#
+# ## The tail: P95 and P99
+#
+# **P95** is the time that 95 % of prompts stay below: the wait that one user in twenty exceeds. To say
+# anything about the last five percent you need some of them. With 59 prompts the chance that all stay
+# below the true P95 is 0.95⁵⁹ = 5 %; with fewer it is higher, and then no bound can be given.
+
+# %%
+for q in (50, 90, 95, 99):
+    p = stats.percentile(per_prompt, q)
+    bound = "" if p.upper is None else f", with 95 % certainty below {p.upper:.4f} s"
+    print(f"P{q}: " + (f"{p.value:.4f} s{bound}" if p.value is not None else p.note))
+print(f"maximum: {per_prompt.max():.4f} s, always a fact, never an estimate")
+
+# %% [markdown]
+# A tool that prints a P99 from ten samples prints its maximum under another name.
+#
+# ## Requests and tokens a minute
+#
+# One at a time, so the rate is simply completed requests over the time they took. For tokens there is a
+# right way and a popular way: the **ratio of sums**, and the average of each reply's own rate.
+
+# %%
+per_min = metrics.requests_per_min(len(natural), natural["latency_s"])
+ratio_of_sums = natural["n_output_tokens"].sum() / natural["latency_s"].sum()
+average_of_rates = (natural["n_output_tokens"] / natural["latency_s"]).mean()
+print(f"{per_min:.0f} requests/min")
+print(f"{ratio_of_sums:.0f} tokens/s (ratio of sums), {average_of_rates:.0f} tokens/s (average of rates)")
+
+# %% [markdown]
+# Only the first can be used to plan: tokens wanted, divided by it, is the time it takes. The second gives a
+# reply of three tokens as much say as one of ninety.
+#
+# ## The whole table
+#
+# All of this for every configuration. `summarize` does no more than the cells above.
+
+# %%
+summary = tables.summarize(results).set_index("configuration")
+summary[["n_prompts", "latency_mean_s", "latency_median_s", "latency_p95_s", "latency_p99_s", "latency_max_s",
+         "requests_per_min", "tokens_per_s", "ttft_median_ms", "decode_tokens_per_s", "peak_memory_mib"]].T.round(4)  # fmt: skip
+
+# %% [markdown]
+# An empty cell (`NaN`) is an answer too: *not enough prompts to say*. It is never filled with a 0 or a guess.
+
+# %%
+assert summary.loc[name, "latency_median_s"] == per_prompt.median()
+print(summary["latency_note"].iloc[0] or "no note")
+
+# %% [markdown]
+# ## Look before you conclude
+#
+# Two tables can agree and their data differ. One mark is one prompt:
+
+# %%
+figures.show(*figures.latency_figure(results))
+
+# %% [markdown]
+# Why are some prompts so slow? Because their replies are long. Latency against length shows it, and the
+# slope of each line is the price of one more token:
+
+# %%
+figures.show(*figures.length_figure(results))
+
+# %% [markdown]
+# So a model can look fast because it says little. Its speed proper is measured with forced lengths:
+
+# %%
+figures.show(*figures.decode_figure(results))
+
+# %% [markdown]
+# ## Can this run be trusted?
+#
+# Before you show a number to anyone: was the machine busy, did requests fail, does the time add up? The
+# verdict looks at the run, not at the models: a bad answer is a result, a disturbed clock is not.
+
+# %%
+verdict = tables.verdict(run)
+print(verdict.state)
+for reason in verdict.reasons + verdict.notes:
+    print("-", reason)
+
+# %% [markdown]
+# `VALID` means: nothing that was looked at speaks against the numbers. `INCONCLUSIVE` and `INVALID` come with
+# their reasons, and the cure is to measure again, not to look for a kinder statistic.
+#
+# ## Where the time of one request went
+#
+# The engine has a clock of its own. Put its figures into the client's, and every millisecond has a name:
+
+# %%
+pd.Series(metrics.ledger(recording), name="ms").round(3)
+
+# %% [markdown]
+# What neither clock accounts for is shown as `unexplained`. Above 5 % of the time, the verdict says so.
+#
+# ## Questions to try
+#
+# 1. Keep only ten prompts (`per_prompt.head(10)`) and give the percentiles again. Which survive?
+# 2. Which single prompt has the largest latency in `per_prompt`? Read its reply: is it the longest one?
+# 3. Add 1 second to a single latency in `natural`. Which of mean, median and maximum notice?
+# 4. Set `run_folder` to your run of lesson 02 and go through again. What may you still say with its few prompts?
+#
+# **Next:** [04 · Output quality](04_output_quality.ipynb): fast is no use if it is wrong.

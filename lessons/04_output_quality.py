@@ -1,0 +1,172 @@
+# %% [markdown]
+# # 04 · Output quality
+#
+# **You will learn** to judge replies by rules that give their reasons, to write such a rule yourself, to say
+# how sure a pass rate is, and to see where rules are blind.
+#
+# **About 20 minutes.** Nothing is measured here. By default you read the run that comes with the toolkit.
+
+# %% tags=["parameters"]
+run_folder = "benchmark_outputs/sample"  # for your own run of lesson 02: benchmark_outputs/lesson_02
+
+# %% tags=["nbval-ignore-output"]
+import json
+
+import pandas as pd
+
+from benchkit import figures, machine, places, quality, stats, tables
+from benchkit.runs import open_run
+
+pd.set_option("display.precision", 3, "display.max_colwidth", 60)
+machine.machine_record()["packages"]
+
+# %%
+run = open_run(places.ROOT / run_folder)
+results = tables.results(run)
+judged = results[results["correct"].notna()]
+print(f"recorded on {run.manifest['created'][:10]}, not on your computer: {len(judged)} judged replies")
+
+# %% [markdown]
+# ## One reply, and why it failed
+#
+# A check is a small function from a reply to `passed` and a *reason*. A bare "failed" cannot be argued with;
+# a reason can be wrong, and then you have found a bug in the check.
+
+# %%
+wrong = judged[~judged["correct"].astype(bool)]
+row = wrong.iloc[0] if len(wrong) else judged.iloc[0]
+print(f"{row['configuration']} was asked: {row['prompt']}")
+print(f"it replied: {row['response'][:300]}\n")
+for check in row["checks"]:
+    print(f"{check['check']}: {'passed' if check['passed'] else 'failed'}: {check['reason']}")
+
+# %% [markdown]
+# A reply is *correct* when every check of its prompt passed. Where you disagree with a reason, note it:
+# the last section is about that.
+#
+# ## Write a check yourself
+#
+# "Extract JSON with keys {name, email}": what could a rule look at? Three questions. Does it parse? Are the
+# keys there? Is there nothing else around it? Here in nine lines:
+
+# %%
+def my_json_quality(text, required):
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {"valid_json": False, "has_required_keys": False, "no_extra_text": False}
+    has_keys = isinstance(value, dict) and all(key in value for key in required)
+    return {"valid_json": True, "has_required_keys": has_keys, "no_extra_text": True}
+
+
+my_json_quality('{"name": "Sam", "email": "sam@example.com"}', ["name", "email"])
+
+# %% [markdown]
+# `isinstance(value, dict)` matters: `[1, 2]` and `3` are valid JSON as well, and asking a number for its keys
+# would crash the check. Now let both versions, yours and the package's, judge what models really write.
+
+# %%
+replies = {
+    "clean": '{"name": "Sam", "email": "sam@example.com"}',
+    "a word before": 'Sure! {"name": "Sam", "email": "sam@example.com"}',
+    "in a code fence": '```json\n{"name": "Sam", "email": "sam@example.com"}\n```',
+    "a key is missing": '{"name": "Sam"}',
+    "a list": '["Sam", "sam@example.com"]',
+    "a comma too many": '{"name": "Sam", "email": "sam@example.com",}',
+}
+required = ["name", "email"]
+mine = pd.DataFrame({label: my_json_quality(text, required) for label, text in replies.items()}).T
+package = pd.DataFrame({label: quality.check_json_quality(text, required) for label, text in replies.items()}).T
+package.assign(same_as_mine=(mine == package).all(axis=1))
+
+# %% [markdown]
+# They differ where JSON is wrapped in something. Yours calls that broken; the package says *valid, but with
+# extra text*, because a program could cut it out. Neither is wrong. It is a decision, so it must be written
+# down, and be the same for every model.
+#
+# ## Valid is not true
+#
+# No rule about *form* sees what is in the values. For that, the expected values must be known, or at least
+# the source that they should come from:
+
+# %%
+invented = '{"name": "Sam", "email": "sam.smith@gmail.com"}'
+source = "Name: Sam, Email: sam@example.com"
+for result in (quality.valid_json(invented), quality.required_keys(invented, keys=required),
+               quality.nothing_invented(invented, source=source)):  # fmt: skip
+    print(f"{result.check}: {'passed' if result.passed else 'failed'}: {result.reason}")
+
+# %% [markdown]
+# A well-formed lie passes every test of form. If you can afford one check only, check the values.
+#
+# ## How sure is a pass rate?
+#
+# Three of three passed: 100 %? A coin does that one time in eight. **Wilson's interval** says which pass
+# rates are compatible with what was seen.
+
+# %%
+for passed, n in ((3, 3), (6, 6), (54, 60), (540, 600)):
+    interval = stats.wilson(passed, n)
+    print(f"{passed:3d} of {n:3d}: {passed / n:4.0%} seen, {interval.low:4.0%} to {interval.high:4.0%} plausible")
+
+# %% [markdown]
+# To halve the width you need four times the prompts. And *n* counts **prompts**: at temperature 0, three trials
+# of a prompt are the same reply three times, which is one piece of evidence, not three.
+
+# %%
+tables.pass_rates(results, by=[])
+
+# %% [markdown]
+# Wide intervals that overlap do not yet mean "equal": the models answered the *same* prompts, and lesson 05
+# uses that.
+#
+# ## Where a model is good
+#
+# One overall rate hides the most useful thing. By category:
+
+# %%
+figures.show(*figures.quality_figure(results))
+
+# %% [markdown]
+# Read along a row: is there a category that every model gets, one that none gets, one that separates them?
+# Only the last kind tells models apart. By check, it shows *how* replies fail:
+
+# %%
+figures.show(*figures.checks_figure(results))
+
+# %% [markdown]
+# ## Where rules are blind
+#
+# Rules err in both directions. Here are replies for which you know better.
+
+# %%
+cases = [
+    ("right, but refused", quality.number("Three hundred and forty-five.", value=345)),
+    ("nonsense, but passed", quality.key_facts("photosynthesis light water banana", facts=["light", "water"])),
+    ("says nothing, but passed", quality.words("Yes.", max=20)),
+    ("two answers, and passed", quality.number("It is 344. No: 345", value=345)),
+]
+for verdict, result in cases:
+    print(f"{verdict:25s} {result.check}: {'passed' if result.passed else 'failed'}: {result.reason}")
+
+# %% [markdown]
+# So read some replies. Not all: draw a few from each side with a fixed seed, and decide for yourself before
+# you look at the column `correct`.
+
+# %%
+sample = judged.groupby("correct").sample(2, random_state=1, replace=True)
+sample[["configuration", "prompt", "response", "correct"]]
+
+# %% [markdown]
+# If you disagree with more than a few in a hundred, mend the check and judge the run again: the replies are
+# on disk, and no model has to be asked twice.
+#
+# ## Questions to try
+#
+# 1. Make `my_json_quality` accept a code fence. Which row of the table changes?
+# 2. "Yes." passes a length limit of 20 words. Which second check of `quality.CHECKS` would catch it?
+# 3. In how many prompts do all trials of one configuration give the very same reply? Use
+#    `judged.groupby(["configuration", "prompt_id"])["response"].nunique()`.
+# 4. How many prompts would you need to tell 90 % from 95 %? Try `stats.wilson` until the intervals part.
+#
+# **Next:** [05 · Compare models](05_compare_models.ipynb): speed and quality on one page.

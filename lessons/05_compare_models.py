@@ -1,0 +1,157 @@
+# %% [markdown]
+# # 05 · Compare models
+#
+# **You will learn** to compare models fairly, to accept "not distinguishable" as an answer, to weigh speed
+# against quality on one page, and to say which model to use when.
+#
+# **About 20 minutes.** Nothing is measured here. By default you read the run that comes with the toolkit.
+
+# %% tags=["parameters"]
+run_folders = ["benchmark_outputs/sample"]  # several runs are compared together; yours: benchmark_outputs/lesson_02
+report_file = ""  # where to write the report; empty: report.html in the run's own folder
+
+# %% tags=["nbval-ignore-output"]
+import pandas as pd
+
+from benchkit import figures, machine, places, report, stats, tables
+from benchkit.runs import open_run
+
+pd.set_option("display.precision", 3, "display.max_colwidth", 60)
+machine.machine_record()["packages"]
+
+# %%
+runs = [open_run(places.ROOT / folder) for folder in run_folders]
+results = tables.results(runs)
+names = list(results["configuration"].unique())
+for run in runs:
+    about = run.manifest["machine"]
+    print(f"{run.name}: recorded on {run.manifest['created'][:10]} on {about['cpu']}, not on your computer")
+print(", ".join(names))
+
+# %% [markdown]
+# ## Same prompts, side by side
+#
+# The first and the last of these configurations answered the *same* prompts. So compare prompt by prompt: a
+# long prompt is long for both, and cancels. Their medians, compared as if the prompts had been different,
+# leave that in as noise.
+
+# %%
+a, b = names[0], names[-1]
+natural = results[results["purpose"] == "quality"]
+latency = natural.groupby(["configuration", "prompt_set", "prompt_id"])["latency_s"].median()
+for name in (a, b):
+    interval = stats.median_interval(latency[name])
+    print(f"{name}: median {latency[name].median():.4f} s", "" if interval is None else
+          f"({interval.low:.4f} to {interval.high:.4f})")  # fmt: skip
+
+# %%
+stats.paired_difference(latency[a].to_dict(), latency[b].to_dict())
+
+# %% [markdown]
+# `ratio` is the typical A/B over the prompts; below 1 means that A waits less. Where the interval from `low`
+# to `high` contains 1, the data cannot tell who is ahead, and the verdict says so instead of guessing.
+#
+# ## Every question at once
+#
+# `compare` does the same for decode speed (forced lengths only), waiting, quality and cost.
+
+# %%
+tables.compare(results, a, b).drop(columns=["unit", "note"])
+
+# %% [markdown]
+# Mind what each row may claim. *Latency* belongs to a model **and** to the length of its replies; *decode
+# speed* is measured at equal lengths; the *pass rate* is of these prompts, and says nothing of other tasks.
+#
+# ## How small a difference can this machine see?
+#
+# Compare a model with itself: the second trial of each prompt against the first. The truth is "no difference",
+# so whatever appears is the machine's own noise.
+
+# %%
+tables.smallest_distinguishable(results)
+
+# %% [markdown]
+# 1.05 means: a difference of 5 % between two models would drown on this machine. Empty cells: fewer than six
+# prompts, or one trial only. A quieter machine or more prompts make these numbers smaller; decimals do not.
+#
+# ## Speed against quality
+#
+# One page, both intervals. Up is better, right is faster. A model on the *front* is beaten by no other in both
+# at once: which of those is best depends on what you need, not on the data.
+
+# %%
+summary = tables.summarize(results)
+figures.show(*figures.tradeoff_figure(summary))
+
+# %% [markdown]
+# ## Seconds per correct answer
+#
+# A single number that joins the two: how long you wait, on average, until a *correct* answer is there. Wrong
+# answers cost their time, too. A slow model can win here, if the fast one has to be asked again and again.
+
+# %%
+figures.show(*figures.seconds_per_correct_figure(summary))
+
+# %% [markdown]
+# It assumes that you notice wrong answers, and that asking elsewhere costs no more. Where a wrong answer does
+# harm, look at the pass rate instead.
+#
+# ## What it costs in memory
+#
+# Peak of the model's own process, its anonymous memory and the file it reads apart, as the system counts it:
+
+# %%
+figures.show(*figures.memory_figure(results))
+
+# %% [markdown]
+# A quantised variant (`Q4_K_M`) is the same model with fewer bits for each weight: a much smaller file. For
+# small models the rest of the process outweighs it; for large ones the file is nearly everything.
+#
+# ## Which model, then?
+#
+# Four questions, four answers. A winner is named only if the data tell it from **every** other configuration.
+
+# %%
+for card in tables.cards(results):
+    print(f"{card.name.upper()}: {card.winner or card.outcome}  ({card.leader}: {card.value}, n = {card.n})")
+    print(f"    {card.reason}")
+
+# %% [markdown]
+# From cards to a choice:
+#
+# | you need | look at | and beware |
+# |---|---|---|
+# | answers while someone waits | TTFT, then decode speed | long replies: latency grows with each token |
+# | right answers | the pass rate of *your* category | a category of six prompts has a wide interval |
+# | thousands of answers over night | seconds per correct answer | wrong answers that nobody notices |
+# | to fit into little memory | file size and peak memory | quality lost by quantising: compare, do not assume |
+#
+# When two are not distinguishable, take the smaller, and do not let a third decimal decide.
+#
+# ## One file to hand on
+#
+# The report holds these tables and figures, the machine, the verdict on each run, its limitations and what
+# was *not* measured, in one file that needs no internet. The run that came with the toolkit stays untouched.
+
+# %% tags=["nbval-ignore-output"]
+sample = places.OUTPUTS / "sample"
+beside = places.OUTPUTS / "sample-report" if runs[0].folder == sample else runs[0].folder
+written = report.write_report(runs, places.ROOT / report_file if report_file else beside / "report.html")
+print(f"{written.relative_to(places.ROOT)}: {written.stat().st_size / 1024:.0f} KiB")
+
+# %%
+assert written.read_text(encoding="utf-8").lstrip().lower().startswith("<!doctype html>")
+for run in runs:
+    verdict = tables.verdict(run)
+    print(run.name, verdict.state, *verdict.reasons, sep="\n- ")
+
+# %% [markdown]
+# ## Questions to try
+#
+# 1. Compare two configurations next to each other in size, `tables.compare(results, names[0], names[1])`.
+#    Which rows are no longer distinguishable?
+# 2. Keep one category, `results[results["category"] == "arithmetic"]`, and ask for the cards again. What
+#    happens to the winners, and why is that the honest answer?
+# 3. Run `prompts/plans/null_run.yaml` (`benchkit run prompts/plans/null_run.yaml`), a model against itself,
+#    and open it here. Does any card name a winner?
+# 4. Which of your own tasks would reverse the ranking? Write six prompts for it, with checks, and find out.
