@@ -25,8 +25,8 @@ def demo(out: Path | None = None) -> Path:
     print(f"Measuring {len(MODELS)} models with 60 prompts, then analysing and comparing: about two minutes.\n"
           f"Into {folder}; if you interrupt it, the same command continues.", flush=True)  # fmt: skip
     execute("02_run_benchmark", MEASURE | {"output_folder": str(folder)}, executed(folder, "02_run_benchmark"))
-    for lesson in ("03_analyze_results", "05_compare_models"):
-        execute(lesson, {"run_folder": str(folder)}, executed(folder, lesson))
+    execute("03_analyze_results", {"run_folder": str(folder)}, executed(folder, "03_analyze_results"))
+    execute("05_compare_models", {"run_folders": [str(folder)]}, executed(folder, "05_compare_models"))
     print(summary_text(folder))
     print(f"\nDone in {duration(time.monotonic() - began)}. Open in a browser:\n  {report.write_report(folder)}")
     print(f"The lessons as they ran, for JupyterLab:\n  {executed(folder, '').parent}")
