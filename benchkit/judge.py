@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,13 @@ def cards(table: pd.DataFrame) -> list[Card]:
     """
     table = complete(table)
     names = configurations(table)
-    return [_fastest(table, names), _best(table, names), _smallest(table, names), _cheapest(table, names)]
+    found = [_fastest(table, names), _best(table, names), _smallest(table, names), _cheapest(table, names)]
+    if table["run"].nunique() < 2:
+        return found
+    return [card if card.title == "smallest" else replace(card, reason=card.reason + APART) for card in found]
+
+
+APART = "; measured in different runs: what changed in between cannot be told from the models"
 
 
 def _fastest(table: pd.DataFrame, names: list[str]) -> Card:
@@ -92,9 +98,9 @@ def _best(table: pd.DataFrame, names: list[str]) -> Card:
 
 def _cheapest(table: pd.DataFrame, names: list[str]) -> Card:
     values = {name: cost_and_correct(of(table, name, "quality")) for name in names}
-    cost = {name: cost(v) for name, v in values.items() if v}
-    score = {name: -seconds for name, seconds in cost.items() if seconds and not math.isinf(seconds)}
-    never = [name for name, seconds in cost.items() if seconds and math.isinf(seconds)]
+    seconds = {name: cost(v) for name, v in values.items() if v}
+    score = {name: -s for name, s in seconds.items() if s and not math.isinf(s)}
+    never = [name for name, s in seconds.items() if s and math.isinf(s)]
     note = f"never: {', '.join(never)}" if never else "wrong and failed replies cost their time too"
 
     def against(leader: str, other: str) -> stats.Comparison:
@@ -103,62 +109,52 @@ def _cheapest(table: pd.DataFrame, names: list[str]) -> Card:
     def show(value: float) -> str:
         return metrics.show_seconds_per_correct(-value)
 
-    card = _card("fewest seconds per correct answer", score, against, show, note, _n(values))
-    if card.outcome == "not measured" and never:
+    title = "fewest seconds per correct answer"
+    if never and not score:
         return Card(
-            card.name,
-            None,
-            "not measured",
-            None,
-            "never",
-            _n(values)(never[0]),
-            "no configuration got one right",
+            title, None, "not measured", None, "never", _n(values)(never[0]), "no configuration got one right"
         )
-    return card
+    return _card(title, score, against, show, note, _n(values))
 
 
 def _n(values: Mapping[str, Mapping]) -> Callable[[str], int]:
     return lambda name: len(values[name])
 
 
-def _card(name: str, score: Mapping[str, float], against: Callable[[str, str], Any], show: Callable[[float], str],
+def _card(title: str, score: Mapping[str, float], against: Callable[[str, str], Any], show: Callable[[float], str],
           note: str, count: Callable[[str], int]) -> Card:  # fmt: skip
     """The leader by score (highest first), and whether it is told apart from each of the others."""
     if not score:
-        return Card(name, None, "not measured", None, "–", 0, "nothing was measured that could tell")
+        return Card(title, None, "not measured", None, "–", 0, "nothing was measured that could tell")
     leader, *others = sorted(score, key=lambda c: -score[c])
     value = show(score[leader])
     if not others:
-        return Card(name, None, "only one", leader, value, count(leader), f"nothing to compare with; {note}")
+        return Card(title, None, "only one", leader, value, count(leader), f"nothing to compare with; {note}")
     found = {other: against(leader, other) for other in others}
-    outcome, because = _outcome(leader, found)
+    level = [other for other in others if score[other] == score[leader]]
+    ahead = f"{leader} leads" if not level else f"{', '.join([leader, *level])} are level"
+    outcome, because = _outcome(ahead, found)
     n = min(c.n for c in found.values())
     winner = leader if outcome == "winner" else None
-    return Card(name, winner, outcome, leader, value, n, f"{because}; {note}" if note else because)
+    return Card(title, winner, outcome, leader, value, n, f"{because}; {note}" if note else because)
 
 
-def _outcome(leader: str, found: Mapping[str, Any]) -> tuple[str, str]:
-    """What the comparisons of the leader with each other configuration amount to, and why."""
+def _outcome(ahead: str, found: Mapping[str, Any]) -> tuple[str, str]:
+    """What the leader's comparisons with each other configuration amount to, and why."""
     n = min(c.n for c in found.values())
     close = {other: c for other, c in found.items() if not c.verdict.startswith("A ")}
     if any(c.verdict == stats.FIXED_SET for c in close.values()):
-        return (
-            stats.FIXED_SET,
-            f"{leader} leads, but {counted(n, 'prompt')} are a fixed set: to say more takes {stats.MIN_PROMPTS}",
-        )
+        few = f"{counted(n, 'prompt')} in common make a fixed set"
+        return stats.FIXED_SET, f"{ahead}, but {few}: to say more takes {stats.MIN_PROMPTS}"
     if any(c.verdict == stats.NO_INTERVAL for c in close.values()):
         needs = f"{stats.MIN_PROMPTS_FOR_SECONDS} prompts and {stats.MIN_CORRECT_FOR_SECONDS} correct answers each"
-        return stats.NO_INTERVAL, f"{leader} leads, but an interval that holds needs {needs}"
+        return stats.NO_INTERVAL, f"{ahead}, but an interval that holds needs {needs}"
     if close:
-        return (
-            stats.NOT_DISTINGUISHABLE,
-            f"{leader} leads, but is not told apart from {', '.join(close)} (n = {n})",
-        )
+        like = ", ".join(close)
+        return stats.NOT_DISTINGUISHABLE, f"{ahead}, but not told apart from {like} (n = {n})"
     other, c = next(iter(found.items()))
-    return (
-        "winner",
-        f"told apart from each of {counted(len(found), 'other')}; next is {other}: {_effect(c)} (n = {c.n})",
-    )
+    others = counted(len(found), "other")
+    return "winner", f"told apart from each of {others}; next is {other}: {_effect(c)} (n = {c.n})"
 
 
 def _effect(c: stats.Comparison | stats.RateComparison) -> str:

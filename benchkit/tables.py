@@ -66,7 +66,12 @@ def summarize(table: pd.DataFrame) -> pd.DataFrame:
     rows = [_summary(table, configuration) for configuration in configurations(table)]
     numbers = [name for name in SUMMARY if name not in SUMMARY_TEXTS and name not in SUMMARY_COUNTS]
     kinds = {**dict.fromkeys(numbers, "float64"), **dict.fromkeys(SUMMARY_COUNTS, "int64")}
-    return pd.DataFrame(rows, columns=list(SUMMARY)).astype(kinds)
+    summary = pd.DataFrame(rows, columns=list(SUMMARY)).astype(
+        {**kinds, **dict.fromkeys(SUMMARY_TEXTS, "object")}
+    )
+    for name in SUMMARY_TEXTS:
+        summary[name] = summary[name].where(summary[name].notna(), None)
+    return summary
 
 
 SUMMARY = (
@@ -177,13 +182,13 @@ def _quality(natural: pd.DataFrame) -> dict[str, Any]:
     shares = share_correct(natural)
     interval = stats.wilson(math.fsum(shares.values()), len(shares))
     known = judged(natural)
-    cost = metrics.seconds_per_correct(floats(known["latency_s"]), floats(known["correct"]))
+    seconds = metrics.seconds_per_correct(floats(known["latency_s"]), floats(known["correct"]))
     return {
         "n_judged": len(shares),
         "pass_rate": math.fsum(shares.values()) / len(shares) if shares else None,
         "pass_rate_low": interval.low if interval else None,
         "pass_rate_high": interval.high if interval else None,
-        "seconds_per_correct": cost,
+        "seconds_per_correct": seconds,
     }
 
 
@@ -287,10 +292,11 @@ def _pairs(known: list[str], a: str | None, b: str | None) -> list[tuple[str, st
 
 
 def _compare(table: pd.DataFrame, a: str, b: str) -> Iterator[dict[str, Any]]:
-    yield _compare_decode(table, a, b)
-    yield from _compare_waits(table, a, b)
-    yield _compare_quality(table, a, b)
-    yield _compare_cost(table, a, b)
+    apart = set(of(table, a)["run"]) != set(of(table, b)["run"])
+    for row in (_compare_decode(table, a, b), *_compare_waits(table, a, b), _compare_quality(table, a, b),
+                _compare_cost(table, a, b)):  # fmt: skip
+        notes = [row["note"], "measured in different runs" if apart else ""]
+        yield {**row, "note": "; ".join(filter(None, notes))}
 
 
 def _line(metric: str, unit: str, names: tuple[str, str], values: tuple, c: Any, note: str = "") -> dict:
