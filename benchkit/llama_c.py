@@ -15,7 +15,7 @@ import os
 import sys
 import types
 
-WARN, ERROR = 3, 4  # llama.cpp's log levels
+ERROR = 4  # llama.cpp's log level
 
 
 def _bindings() -> types.ModuleType:
@@ -41,14 +41,14 @@ complaints: collections.deque[str] = collections.deque(maxlen=8)
 
 @C.llama_log_callback
 def _keep_complaints(level: int, text: bytes, _data: object) -> None:
-    if level in (WARN, ERROR):
+    if level == ERROR:
         line = text.decode("utf-8", "replace").strip()
         complaints.append(line)
         print(line, file=sys.stderr, flush=True)
 
 
 def start() -> None:
-    """Start llama.cpp, quietly: only warnings and errors are kept and printed (to standard error)."""
+    """Start llama.cpp, quietly: only errors are kept and printed (to standard error)."""
     C.llama_log_set(_keep_complaints, None)
     C.llama_backend_init()
 

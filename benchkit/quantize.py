@@ -98,7 +98,9 @@ def quantize(source: str | Path, type: str, target: str | Path) -> Path:
 
 def _known(type: str) -> str:
     if type not in QUANT_TYPES:
-        raise ModelError(f"{type!r} is not a quantisation type that benchkit makes: {', '.join(QUANT_TYPES)}.")
+        raise ModelError(
+            f"{type!r} is not a quantisation type that benchkit makes: {', '.join(QUANT_TYPES)}."
+        )
     return type
 
 
@@ -109,7 +111,9 @@ def _check_source(source: Path) -> None:
     except OSError as error:
         raise ModelError(f"Cannot quantise {source}: {error.strerror}.") from None
     if magic != b"GGUF":
-        raise ModelError(f"Cannot quantise {source}: not a GGUF file (it begins with {magic!r}). Get it again.")
+        raise ModelError(
+            f"Cannot quantise {source}: not a GGUF file (it begins with {magic!r}). Get it again."
+        )
 
 
 def _make(source: Path, type: str, target: Path, keep: bool) -> None:

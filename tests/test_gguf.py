@@ -201,7 +201,9 @@ def test_a_prompt_that_does_not_fit_is_an_error_that_teaches(model):
 
 def test_a_reply_that_fills_the_context_is_truncated():
     with connect("gguf:pocket-xs", n_ctx=32, n_threads=1) as small:
-        recording = small.stream("one two three", Options(max_tokens=64, temperature=10.0, top_k=0, top_p=1.0))
+        recording = small.stream(
+            "one two three", Options(max_tokens=64, temperature=10.0, top_k=0, top_p=1.0)
+        )
         assert recording.state in ("truncated", "ok")
         if recording.state == "truncated":
             total = recording.counts["prompt"].value + recording.counts["output"].value
@@ -287,7 +289,9 @@ def test_a_model_larger_than_the_free_memory_is_not_even_tried(monkeypatch):
 
 def test_a_timeout_keeps_the_tokens_and_the_model(model):
     pid = model.pids()
-    for _ in range(10):  # cut off at the half of what the whole reply takes; a busy machine may need another try
+    for _ in range(
+        10
+    ):  # cut off at the half of what the whole reply takes; a busy machine may need another try
         whole = model.stream(PROMPT, LONG)
         half_s = (whole.t_end_ns - whole.t_sent_ns) / 2e9
         recording = model.stream(PROMPT, replace(LONG, timeout_s=half_s))

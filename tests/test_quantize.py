@@ -66,7 +66,12 @@ def test_the_name_of_a_type_is_checked_first():
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"<html>", "not a GGUF file"), (b"GGUF" + bytes(5000), "failed"), (SOURCE, "failed"), (None, "No such file")],
+    [
+        (b"<html>", "not a GGUF file"),
+        (b"GGUF" + bytes(5000), "failed"),
+        (SOURCE, "failed"),
+        (None, "No such file"),
+    ],
     ids=["web page", "zeros", "cut short", "missing"],
 )
 def test_a_bad_source_leaves_nothing_behind(tmp_path, content, words):
@@ -102,7 +107,9 @@ def test_a_full_disk_is_said_and_leaves_no_half_file(tmp_path):
             print(error)
     """)
     environment = os.environ | {"PYTHONPATH": str(places.ROOT), "PYTHONUTF8": "1"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
     assert "disk is full" in done.stdout and "BENCHKIT_CACHE" in done.stdout
     assert list((tmp_path / "out").iterdir()) == []
 

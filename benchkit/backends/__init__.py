@@ -68,7 +68,9 @@ def split_variant(text: str) -> tuple[str, str | None]:
     if head and not _is_path(text):
         close = difflib.get_close_matches(tail.upper(), QUANT_TYPES, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
-        raise ModelError(f"gguf:{text}: {tail} is not a quantisation type.{hint} Known: {', '.join(QUANT_TYPES)}.")
+        raise ModelError(
+            f"gguf:{text}: {tail} is not a quantisation type.{hint} Known: {', '.join(QUANT_TYPES)}."
+        )
     return text, None
 
 
@@ -101,7 +103,9 @@ def _file(name: str, where: str) -> Path:
 def model_folders() -> list[Path]:
     """Where GGUF files usually are: `BENCHKIT_MODELS`, and the folders of llama.cpp, Hugging Face, LM Studio."""
     home = Path.home()
-    own = [Path(part).expanduser() for part in os.environ.get("BENCHKIT_MODELS", "").split(os.pathsep) if part]
+    own = [
+        Path(part).expanduser() for part in os.environ.get("BENCHKIT_MODELS", "").split(os.pathsep) if part
+    ]
     hub = os.environ.get("HF_HUB_CACHE") or os.path.join(
         os.environ.get("HF_HOME", home / ".cache" / "huggingface"), "hub"
     )
@@ -118,14 +122,14 @@ def model_folders() -> list[Path]:
 def find_models() -> list[dict[str, Any]]:
     """The models this computer has: name, path, size in MiB, and where it was found."""
     shipped = [_row(f"gguf:{stem}", path, "shipped") for stem, path in _pocket_models().items()]
-    found = [
-        _row(f"gguf:{path}", path, str(folder))
+    found = {
+        path: _row(f"gguf:{path}", path, str(folder))
         for folder in model_folders()
         if folder.is_dir()
         for path in sorted(folder.rglob("*.gguf"))
-        if path.is_file()
-    ]
-    return shipped + found
+        if path.is_file() and "mmproj" not in path.name  # an eye for a model, not a model
+    }
+    return shipped + list(found.values())
 
 
 def _row(name: str, path: Path, where: str) -> dict[str, Any]:

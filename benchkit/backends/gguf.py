@@ -233,7 +233,9 @@ class GgufBackend:
             except TimeoutError:
                 if timed_out:
                     self._forget()
-                    return _failure("timeout", _too_slow(options) + " It had to be killed, so its tokens are lost.")
+                    return _failure(
+                        "timeout", _too_slow(options) + " It had to be killed, so its tokens are lost."
+                    )
                 worker.write(op="abort")
                 limit_s, timed_out = options.timeout_s + GRACE_S, True
                 continue
@@ -254,8 +256,8 @@ class GgufBackend:
         try:
             while "text" in worker.read(GRACE_S)[1]:
                 pass
-        except BaseException as error:  # also a second Ctrl-C: an answer still to come would be taken for the next
-            self._forget()
+        except BaseException as error:
+            self._forget()  # also on a second Ctrl-C: an answer still to come would be taken for the next one
             if not isinstance(error, (TimeoutError, WorkerDied)):
                 raise
 
@@ -271,7 +273,9 @@ class GgufBackend:
 
         from ..quantize import sha256
 
-        facts = {key: value for key, value in self._facts.items() if key not in ("pid", "load_s", "file_type")}
+        facts = {
+            key: value for key, value in self._facts.items() if key not in ("pid", "load_s", "file_type")
+        }
         return {
             "name": self.name,
             "path": str(self.path),

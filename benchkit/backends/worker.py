@@ -128,7 +128,9 @@ class Engine:
 
     # -- tokens become a reply --------------------------------------------------------------------
 
-    def generate(self, prompt: str, options: dict[str, Any], show: Callable[[str], None] | None) -> dict[str, Any]:
+    def generate(
+        self, prompt: str, options: dict[str, Any], show: Callable[[str], None] | None
+    ) -> dict[str, Any]:
         """One reply: its tokens with their times, why it ended, and what llama.cpp's own clock says."""
         began = time.perf_counter_ns()
         ids = self.tokenize(self._prompt_text(prompt, options["raw"]))
@@ -364,7 +366,9 @@ def _load_model(path: str, n_gpu_layers: int) -> Any:
             f"n_gpu_layers={n_gpu_layers} was asked for, but the installed llama-cpp-python was built for the "
             "processor alone. Use n_gpu_layers=0, or install a build for your GPU (CUDA, Metal or Vulkan)."
         )
-    model = C.llama_model_load_from_file(os.fsencode(path) if os.name != "nt" else path.encode("utf-8"), settings)
+    model = C.llama_model_load_from_file(
+        os.fsencode(path) if os.name != "nt" else path.encode("utf-8"), settings
+    )
     if not model:
         raise Refused(
             "llama.cpp could not load it: the file is damaged, cut short by a download that broke off, or newer "
@@ -381,7 +385,9 @@ def _install_stop_flag(context: Any) -> ctypes.Array:
     """
     flag = ctypes.create_string_buffer(2)
     library = ctypes.CDLL("msvcrt") if os.name == "nt" else ctypes.CDLL(None)
-    C.llama_set_abort_callback(context, ctypes.cast(library.strlen, C.ggml_abort_callback), ctypes.addressof(flag))
+    C.llama_set_abort_callback(
+        context, ctypes.cast(library.strlen, C.ggml_abort_callback), ctypes.addressof(flag)
+    )
     return flag
 
 

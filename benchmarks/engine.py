@@ -1,0 +1,411 @@
+"""What does benchkit's clock cost, and how close does it come to llama.cpp's own benchmark?
+
+    python benchmarks/engine.py overhead                       about 10 seconds
+    python benchmarks/engine.py parity                         pocket-s against llama-bench, about 1 minute
+    python benchmarks/engine.py parity --model random-100m     the same on a model of 100 M random weights
+    python benchmarks/engine.py all --json > engine.json
+
+`overhead`: 128 tokens of forced length, in blocks. From our wall time between the first and the last token
+we take away the time that llama.cpp's own counter says it computed; what is left, divided by the tokens, is
+what sampling, the clock and Python cost. Target: at most 15 µs a token (median of 50 blocks).
+
+`parity`: pairs of measurements, ours and llama-bench's in turns (who goes first alternates), on the same
+file, threads, context and depth; each pair gives the ratio of the two decode speeds. Target: a median of at
+least 0.90 on pocket-s and 0.97 on random-100m. Both engines generate for a quarter of a second before
+anything counts: the first tokens of an idle engine are slow.
+
+llama-bench is built from the llama.cpp source inside the source distribution of the *installed*
+llama-cpp-python, and linked with the *installed* libraries: the very code that is measured, so ggml commit
+and build flags cannot differ. It is built once (some minutes, 77 MB download) into the cache folder; it needs
+CMake, a C++ compiler and Linux or macOS. The random model (200 MB, in the cache folder too) needs
+`pip install gguf`.
+
+Run it on an idle machine: it says so if it is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import importlib.util
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchkit import machine, places, stats  # noqa: E402
+from benchkit.backends import Options, connect, locate  # noqa: E402
+from benchkit.backends.gguf import default_threads  # noqa: E402
+from benchkit.errors import BenchkitError  # noqa: E402
+
+N_TOKENS = 128
+WARM_UP_S = 0.25
+BLOCK_S = 1.0  # each half of a pair measures for about this long
+PROMPT = "The quick brown fox jumps over the lazy dog."
+FORCED = Options(max_tokens=N_TOKENS, ignore_eos=True, raw=True)
+TARGETS = {"overhead_us": 15.0, "pocket-s": 0.90, "random-100m": 0.97}
+
+
+# -- ours -----------------------------------------------------------------------------------------
+
+
+def blocks_of(model: Any, n: int) -> list[dict[str, float]]:
+    """n blocks of forced tokens, after an unrecorded warm-up: decode speed and cost a token of each."""
+    began = time.perf_counter()
+    while time.perf_counter() - began < WARM_UP_S:
+        model.stream(PROMPT, FORCED)
+    return [_block(model.stream(PROMPT, FORCED)) for _ in range(n)]
+
+
+def _block(recording: Any) -> dict[str, float]:
+    if recording.state != "length" or len(recording.chunks) != N_TOKENS:
+        raise BenchkitError(f"The forced length was not reached: {recording.state}, {recording.error}")
+    wall_ns = recording.chunks[-1].t_ns - recording.chunks[0].t_ns
+    gaps = N_TOKENS - 1
+    cost_ns = wall_ns - recording.server_timings["eval_ms"] * 1e6
+    return {"tokens_per_s": gaps / wall_ns * 1e9, "overhead_us": cost_ns / gaps / 1e3}
+
+
+def overhead(name: str, n_blocks: int, n_threads: int) -> dict[str, Any]:
+    """Median cost of a token beside llama.cpp's own time, over many blocks."""
+    with connect(name, n_threads=n_threads) as model:
+        costs = [block["overhead_us"] for block in blocks_of(model, n_blocks)]
+    return {
+        "model": name,
+        "n_blocks": n_blocks,
+        "n_tokens": N_TOKENS,
+        "n_threads": n_threads,
+        "overhead_us": statistics.median(costs),
+        "interval_us": _interval(costs),
+        "target_us": TARGETS["overhead_us"],
+        "reached": statistics.median(costs) <= TARGETS["overhead_us"],
+        "blocks_us": costs,
+    }
+
+
+# -- against llama-bench --------------------------------------------------------------------------
+
+
+def parity(name: str, n_pairs: int, n_threads: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """Ratio of our decode speed to llama-bench's, in interleaved pairs."""
+    bench = build_llama_bench(say)
+    path = random_model(say) if name == "random-100m" else locate(name)
+    with connect(f"gguf:{path}", n_threads=n_threads) as model:
+        depth = model.stream(PROMPT, Options(max_tokens=1, raw=True)).counts["prompt"].value
+    with connect(f"gguf:{path}", n_threads=n_threads, n_ctx=depth + N_TOKENS) as model:
+        speed = blocks_of(model, 3)[-1]["tokens_per_s"]
+        n_blocks = max(2, round(BLOCK_S * speed / N_TOKENS))
+        n_warm = max(1, round(WARM_UP_S * speed / N_TOKENS + 0.5))
+        pairs = []
+        for i in range(n_pairs):
+            pair: dict[str, float] = {}
+            turns = [
+                ("ours", lambda: _median_speed(blocks_of(model, n_blocks))),
+                ("llama_bench", lambda: llama_bench(bench, path, depth, n_threads, n_blocks, n_warm)),
+            ]
+            for who, measure in turns if i % 2 == 0 else reversed(turns):
+                pair[who] = measure()
+            pair["ratio"] = pair["ours"] / pair["llama_bench"]
+            say(
+                f"pair {i + 1}/{n_pairs}: {pair['ours']:,.0f} / {pair['llama_bench']:,.0f} tok/s = {pair['ratio']:.3f}"
+            )
+            pairs.append(pair)
+    ratios = [pair["ratio"] for pair in pairs]
+    short = "random-100m" if name == "random-100m" else path.stem
+    target = TARGETS.get(short)
+    return {
+        "model": name,
+        "path": str(path),
+        "n_pairs": n_pairs,
+        "n_tokens": N_TOKENS,
+        "depth": depth,
+        "n_threads": n_threads,
+        "blocks_a_turn": n_blocks,
+        "ratio": statistics.median(ratios),
+        "interval": _interval(ratios),
+        "target": target,
+        "reached": None if target is None else statistics.median(ratios) >= target,
+        "pairs": pairs,
+    }
+
+
+def llama_bench(bench: Path, path: Path, depth: int, n_threads: int, n_blocks: int, n_warm: int) -> float:
+    """llama-bench's median decode speed over n blocks, its first (cold) blocks left out."""
+    repeats = n_warm + n_blocks
+    command = [bench, "-m", path, "-p", 0, "-n", N_TOKENS, "-d", depth, "-t", n_threads, "-r", repeats]
+    done = subprocess.run(
+        [*map(str, command), "-ngl", "0", "-o", "json"], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise BenchkitError(f"llama-bench failed: {done.stderr.strip()[-500:]}")
+    return statistics.median(json.loads(done.stdout)[0]["samples_ts"][n_warm:])
+
+
+def _median_speed(blocks: list[dict[str, float]]) -> float:
+    return statistics.median(block["tokens_per_s"] for block in blocks)
+
+
+def _interval(values: list[float]) -> list[float] | None:
+    interval = stats.median_interval(values)
+    return [interval.low, interval.high] if interval else None
+
+
+# -- building llama-bench -------------------------------------------------------------------------
+
+CMAKE = """
+cmake_minimum_required(VERSION 3.14)
+project(llama-bench-on-installed-libraries C CXX)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+set(BUILD_SHARED_LIBS OFF)
+set(LLAMA_BUILD_COMMON ON)
+set(LLAMA_OPENSSL OFF)
+set(LLAMA_TOOLS_INSTALL OFF)
+set(LLAMA_BUILD_NUMBER 0)
+set(LLAMA_BUILD_COMMIT "${COMMIT}")
+function(llama_add_compile_flags)
+endfunction()
+function(license_add_file)
+endfunction()
+find_package(Threads REQUIRED)
+# The target that llama.cpp's own files call "llama" is here the installed libraries.
+add_library(llama INTERFACE)
+target_include_directories(llama INTERFACE ${SRC}/include ${SRC}/ggml/include)
+file(GLOB INSTALLED ${LIB}/libllama.${EXT} ${LIB}/libggml*.${EXT})
+target_link_libraries(llama INTERFACE ${INSTALLED})
+add_subdirectory(${SRC}/vendor vendor)
+add_subdirectory(${SRC}/common common)
+add_subdirectory(${SRC}/tools/llama-bench llama-bench)
+set_target_properties(llama-bench PROPERTIES BUILD_RPATH ${LIB})
+"""
+
+
+def library_folder() -> Path:
+    """Where the installed llama-cpp-python keeps llama.cpp's libraries."""
+    return Path(importlib.util.find_spec("llama_cpp").origin).parent / "lib"
+
+
+def ggml_commit() -> str:
+    """The llama.cpp commit that the installed libraries say they were built from."""
+    extension = "dylib" if sys.platform == "darwin" else "so"
+    try:
+        function = ctypes.CDLL(str(library_folder() / f"libggml-base.{extension}")).ggml_commit
+    except (OSError, AttributeError):
+        return "unknown"
+    function.restype = ctypes.c_char_p
+    return function().decode()
+
+
+def build_llama_bench(say: Callable[[str], None]) -> Path:
+    """llama-bench on the installed libraries; from the cache folder if it was built before."""
+    folder = places.cache_folder() / "llama-bench" / f"{version('llama-cpp-python')}-{ggml_commit()}"
+    program = folder / "build" / "llama-bench" / "llama-bench"
+    if program.exists():
+        return program
+    if sys.platform == "win32" or not shutil.which("cmake"):
+        raise BenchkitError(
+            "llama-bench is built on Linux and macOS, with CMake and a C++ compiler. Install them."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    source = _source(folder, say)
+    (folder / "CMakeLists.txt").write_text(CMAKE, encoding="utf-8")
+    say("building llama-bench, some minutes …")
+    extension = "dylib" if sys.platform == "darwin" else "so"
+    values = {"SRC": source, "LIB": library_folder(), "EXT": extension, "COMMIT": ggml_commit()}
+    log = folder / "build.log"
+    with open(log, "w", encoding="utf-8") as output:
+        for command in (
+            [
+                "cmake",
+                "-S",
+                folder,
+                "-B",
+                folder / "build",
+                *(f"-D{key}={value}" for key, value in values.items()),
+            ],
+            ["cmake", "--build", folder / "build", "--target", "llama-bench", "-j", _jobs()],
+        ):
+            if subprocess.run(list(map(str, command)), stdout=output, stderr=output, check=False).returncode:
+                raise BenchkitError(f"llama-bench could not be built, see {log}")
+    return program
+
+
+def _jobs() -> int:
+    return int(os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", default_threads()))
+
+
+def _source(folder: Path, say: Callable[[str], None]) -> Path:
+    """llama.cpp's source, out of the source distribution of the installed version."""
+    package = f"llama-cpp-python=={version('llama-cpp-python')}"
+    source = folder / "source" / "vendor" / "llama.cpp"
+    if source.exists():
+        return source
+    say(f"downloading the source distribution of {package} …")
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", "llama-cpp-python"]
+    if subprocess.run([*pip, "-d", str(folder), package], check=False).returncode:
+        raise BenchkitError(f"{package} could not be downloaded as source (is there a network?)")
+    (archive,) = folder.glob("llama_cpp_python-*.tar.gz")
+    unpacked = folder / "unpacking"
+    with tarfile.open(archive) as tar:
+        safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        tar.extractall(unpacked, [m for m in tar if "/vendor/llama.cpp/" in m.name], **safe)
+    next(unpacked.iterdir()).rename(folder / "source")
+    shutil.rmtree(unpacked)
+    archive.unlink()
+    return source
+
+
+# -- a model of random weights --------------------------------------------------------------------
+
+
+def random_model(say: Callable[[str], None]) -> Path:
+    """A Llama of 98 M random weights (12 layers, width 768, vocabulary 16,384), F16; made once."""
+    path = places.cache_folder() / "random-100m-v1.gguf"
+    if not path.exists():
+        say("writing a model of random weights, 200 MB …")
+        part = path.with_suffix(".part")
+        write_random_model(part, width=768, layers=12, heads=12, ffn=2048, vocabulary=16_384)
+        part.replace(path)
+    return path
+
+
+def write_random_model(path: Path, width: int, layers: int, heads: int, ffn: int, vocabulary: int) -> None:
+    """Write a GGUF file of the Llama architecture whose weights are noise: speed does not read them."""
+    try:
+        import gguf
+    except ImportError:
+        raise BenchkitError("The random model needs the package gguf: pip install gguf") from None
+    import numpy as np
+
+    random = np.random.default_rng(1)
+    out = gguf.GGUFWriter(str(path), "llama")
+    out.add_context_length(2048)
+    out.add_embedding_length(width)
+    out.add_block_count(layers)
+    out.add_feed_forward_length(ffn)
+    out.add_head_count(heads)
+    out.add_head_count_kv(heads)
+    out.add_layer_norm_rms_eps(1e-5)
+    out.add_rope_dimension_count(width // heads)
+    out.add_vocab_size(vocabulary)
+    out.add_file_type(1)  # F16
+    _add_vocabulary(out, vocabulary)
+
+    def weights(*shape: int) -> Any:
+        return (random.standard_normal(shape, dtype=np.float32) * 0.02).astype(np.float16)
+
+    ones = np.ones(width, np.float32)
+    shapes = {
+        **dict.fromkeys(("attn_q", "attn_k", "attn_v", "attn_output"), (width, width)),
+        **dict.fromkeys(("ffn_gate", "ffn_up"), (ffn, width)),
+        "ffn_down": (width, ffn),
+    }
+    out.add_tensor("token_embd.weight", weights(vocabulary, width))
+    out.add_tensor("output_norm.weight", ones)
+    for layer in range(layers):
+        for tensor, shape in shapes.items():
+            out.add_tensor(f"blk.{layer}.{tensor}.weight", weights(*shape))
+        for tensor in ("attn_norm", "ffn_norm"):
+            out.add_tensor(f"blk.{layer}.{tensor}.weight", ones)
+    out.write_header_to_file()
+    out.write_kv_data_to_file()
+    out.write_tensors_to_file()
+    out.close()
+
+
+def _add_vocabulary(out: Any, size: int) -> None:
+    """Every byte is a token, and so are as many pairs of bytes as there is room for."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in plain]
+    letters = [*map(chr, plain), *(chr(256 + i) for i in range(len(others)))]
+    pairs = [f"{a} {b}" for a in letters for b in letters][: size - 257]
+    tokens = ["<|end|>", *letters, *(pair.replace(" ", "") for pair in pairs)]
+    out.add_tokenizer_model("gpt2")
+    out.add_tokenizer_pre("smollm")
+    out.add_token_list(tokens)
+    out.add_token_types([3, *[1] * (len(tokens) - 1)])  # 3 is a control token, 1 a normal one
+    out.add_token_merges(pairs)
+    out.add_bos_token_id(0)
+    out.add_eos_token_id(0)
+    out.add_add_bos_token(False)
+
+
+# -- the command ----------------------------------------------------------------------------------
+
+
+def main() -> int:
+    """Run what was asked for; figures to standard output, progress to standard error."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["overhead", "parity", "all"])
+    parser.add_argument(
+        "--model", default="gguf:pocket-s", help="gguf:… or random-100m (default: gguf:pocket-s)"
+    )
+    parser.add_argument("--blocks", type=int, default=50, help="blocks of 128 tokens for overhead (50)")
+    parser.add_argument("--pairs", type=int, default=10, help="pairs for parity (10)")
+    parser.add_argument("--threads", type=int, default=default_threads(), help="default: the physical cores")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    args = parser.parse_args()
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    others = machine.busy()
+    if others.busy:
+        say(f"This machine is busy: {others}. Figures taken now are not worth quoting.")
+    result: dict[str, Any] = {
+        "llama_cpp_python": version("llama-cpp-python"),
+        "ggml_commit": ggml_commit(),
+        "cpu": machine.cpu_model(),
+        "busy_share_before": others.cpu_share,
+    }
+    try:
+        if args.what in ("overhead", "all"):
+            result["overhead"] = overhead(args.model, args.blocks, args.threads)
+        if args.what in ("parity", "all"):
+            models = [args.model, "random-100m"] if args.what == "all" else [args.model]
+            result["parity"] = [parity(model, args.pairs, args.threads, say) for model in models]
+    except BenchkitError as error:
+        say(str(error))
+        return error.exit_code
+    print(json.dumps(result, indent=2) if args.json else _table(result))
+    return 0
+
+
+def _table(result: dict[str, Any]) -> str:
+    lines = [f"{result['cpu']}, llama-cpp-python {result['llama_cpp_python']}, ggml {result['ggml_commit']}"]
+    if o := result.get("overhead"):
+        lines.append(
+            f"overhead  {o['model']}: {o['overhead_us']:.1f} µs a token {_between(o['interval_us'], '.1f')}, median "
+            f"of {o['n_blocks']} blocks, {o['n_threads']} threads; target {o['target_us']:g}: {_reached(o)}"
+        )
+    lines += [
+        f"parity    {p['model']}: {p['ratio']:.3f} of llama-bench's decode speed {_between(p['interval'], '.3f')}, "
+        f"median of {p['n_pairs']} pairs, {p['n_threads']} threads; target {p['target']}: {_reached(p)}"
+        for p in result.get("parity", ())
+    ]
+    return "\n".join(lines)
+
+
+def _between(interval: list[float] | None, style: str) -> str:
+    return f"[{interval[0]:{style}}, {interval[1]:{style}}]" if interval else "[too few for an interval]"
+
+
+def _reached(figures: dict[str, Any]) -> str:
+    return {True: "reached", False: "MISSED", None: "none set"}[figures["reached"]]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
