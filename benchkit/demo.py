@@ -28,7 +28,7 @@ def demo(out: Path | None = None) -> Path:
     execute("03_analyze_results", {"run_folder": str(folder)}, executed(folder, "03_analyze_results"))
     execute("05_compare_models", {"run_folders": [str(folder)]}, executed(folder, "05_compare_models"))
     print(summary_text(folder))
-    print(f"\nDone in {duration(time.monotonic() - began)}. Open in a browser:\n  {report.write_report(folder)}")
+    print(f"\nDone in {duration(time.monotonic() - began)}. Open in a browser:\n  {folder / 'report.html'}")
     print(f"The lessons as they ran, for JupyterLab:\n  {executed(folder, '').parent}")
     return folder
 
