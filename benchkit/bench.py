@@ -26,7 +26,7 @@ from tqdm import tqdm
 from benchkit import backends, machine, metrics, places, quality, runs, stats
 from benchkit.backends.base import Backend, Options
 from benchkit.errors import BenchkitError, ModelError
-from benchkit.plan import MIN_AUTO_TRIALS, Configuration, Plan, Test, read_plan
+from benchkit.plan import Configuration, Plan, Test, read_plan
 from benchkit.recording import Recording
 from benchkit.runs import Run
 
@@ -282,10 +282,10 @@ class Session:
 
     def stopped(self, test: Test) -> str | None:
         """With `trials: auto`: why this prompt needs no further trial, or None."""
-        if self.plan.trials != "auto" or test.purpose == "speed" or test.trial < MIN_AUTO_TRIALS:
+        if self.plan.trials != "auto" or test.purpose == "speed" or test.trial < stats.MIN_TRIALS:
             return None
         trials = self.latencies.get((test.configuration.label, *_prompt_key(test)), {})
-        for n in range(MIN_AUTO_TRIALS, test.trial + 1):
+        for n in range(stats.MIN_TRIALS, test.trial + 1):
             stop = stats.enough_trials([trials.get(k) for k in range(n)])
             if stop.stop:
                 return stop.reason
@@ -342,7 +342,7 @@ class Session:
         self.write_summary()
         self._skip_missing()
         if not self.pending(self.tests):
-            return
+            return self.say(f"Nothing left to measure: {self.done} replies are in {self.folder}.")
         self._look_around()
         resident = self._load_all()
         self.note(policy="all models stay loaded" if resident else "one load a block", order="rotated turns")
@@ -373,6 +373,8 @@ class Session:
         engine = self._engine(tests[0].configuration)
         if engine is None:
             return
+        if self.bar is not None:  # with `trials: auto` more may follow than was announced
+            self.bar.total = max(self.bar.total, self.done + len(tests))
         if engine.fresh or self.last_engine != turn.engine:
             self._warm_up(engine, turn.engine)
         self._block(engine, tests, resident)
@@ -396,12 +398,14 @@ class Session:
         options, prompt = Options(**test.options), self._prompt_text(engine, test)
         if options.cache == "warm":  # the same prompt just before, so that all of it is in the cache
             engine.backend.stream(prompt, replace(options, max_tokens=1))
-        with machine.MemorySampler(engine.backend.pids()) as sampler:
+        pids = engine.backend.pids()
+        with machine.MemorySampler(pids) as sampler:
             recording = engine.backend.stream(prompt, options)
         health = machine.health(before, machine.vitals(engine.backend.pids()))
-        engine.fresh = recording.state in ("error", "timeout", "disconnected")
+        engine.fresh = engine.backend.pids() != pids or recording.state in ("error", "disconnected")
         artifact = {
             **artifact_head(test, prompt),
+            "load": self._loaded(test.configuration),
             "response": recording.response,
             "latency_s": metrics.latency_s(recording),
             "recording": recording.to_dict(),
@@ -411,6 +415,11 @@ class Session:
             "load_s": engine.backend.load_s,
         }
         self._keep(artifact, test)
+
+    def _loaded(self, configuration: Configuration) -> dict[str, Any]:
+        """The load settings, with what the engine chose where the plan left it open."""
+        chosen = self.manifest["models"][configuration.engine]
+        return {k: chosen.get(k) if v is None else v for k, v in configuration.load.items()}
 
     def _keep(self, artifact: dict[str, Any], test: Test) -> None:
         name = runs.artifact_name(test)
@@ -527,7 +536,7 @@ class Session:
 
     def _announce(self, resident: bool) -> None:
         tests = [
-            t for t in self.pending(self.tests) if self.plan.trials != "auto" or t.trial < MIN_AUTO_TRIALS
+            t for t in self.pending(self.tests) if self.plan.trials != "auto" or t.trial < stats.MIN_TRIALS
         ]
         known = f", {self.done} are done already" if self.done else ""
         estimate = self._estimate_s(tests)

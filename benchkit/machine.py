@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from benchkit import places
 
 MIB = 1024 * 1024
 
@@ -518,7 +521,7 @@ class Finding:
 
 def doctor(watch_s: float = 1.0) -> list[Finding]:
     """Examine this machine: is everything installed, and is it quiet enough to measure on?"""
-    checks = (_python, _packages, _engine, _instructions, _cores, _memory, _power, _governor, _host)
+    checks = (_python, _packages, _engine, _instructions, _cores, _memory, _disk, _power, _governor, _host)
     return [check() for check in checks] + [_quiet(busy(watch_s))]
 
 
@@ -580,8 +583,37 @@ def _cores() -> Finding:
 def _memory() -> Finding:
     total, free = psutil.virtual_memory().total / MIB, available_mib()
     ok = free >= 1024 and free >= 0.25 * total
-    advice = "close browsers, virtual machines and other models (`ollama ps`) before measuring"
+    advice = (
+        f"close what needs the most of it: {', '.join(largest_programs())}; other models too (`ollama ps`)"
+    )
     return Finding("Memory", ok, f"{free:,.0f} of {total:,.0f} MiB available", advice)
+
+
+def largest_programs(n: int = 4) -> list[str]:
+    """The programs that hold the most memory, largest first: what to close."""
+    held: dict[str, int] = {}
+    for process in psutil.process_iter(["name", "memory_info"]):
+        if process.info["memory_info"] is not None:
+            name = process.info["name"] or "?"
+            held[name] = held.get(name, 0) + process.info["memory_info"].rss
+    return [f"{name} ({held[name] / MIB:,.0f} MiB)" for name in sorted(held, key=held.get, reverse=True)[:n]]
+
+
+#: A run of a few hundred replies takes tens of MiB; variants of large models take GiB.
+MIN_FREE_DISK_MIB = 1024
+
+
+def _disk() -> Finding:
+    places_to_write = {"results": places.OUTPUTS, "variants": places.cache_folder()}
+    free = {name: shutil.disk_usage(_existing(path)).free / MIB for name, path in places_to_write.items()}
+    found = ", ".join(f"{mib:,.0f} MiB free for {name}" for name, mib in free.items())
+    return Finding(
+        "Disk", min(free.values()) >= MIN_FREE_DISK_MIB, found, "free some space, or measure elsewhere"
+    )
+
+
+def _existing(path: Path) -> Path:
+    return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def _power() -> Finding:

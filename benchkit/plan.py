@@ -24,11 +24,9 @@ import yaml
 from benchkit import places
 from benchkit.errors import BenchkitError
 from benchkit.prompts import Prompt, PromptSet, load_prompts
+from benchkit.stats import MAX_TRIALS
 
 READY_PLANS = places.PROMPTS / "plans"
-
-#: `trials: auto` measures at least and at most this often.
-MIN_AUTO_TRIALS, MAX_AUTO_TRIALS = 6, 20
 
 MAX_PLAN_BYTES = 1_000_000
 MAX_TESTS = 1_000_000
@@ -174,7 +172,7 @@ class Plan:
         return [test for c in self.configurations() for test in (*self._quality(c, sets), *self._forced(c))]
 
     def _quality(self, configuration: Configuration, sets: list[PromptSet]) -> Iterator[Test]:
-        trials = MAX_AUTO_TRIALS if self.trials == "auto" else self.trials
+        trials = MAX_TRIALS if self.trials == "auto" else self.trials
         for trial, prompt_set in itertools.product(range(trials), sets):
             for prompt in prompt_set:
                 options = self._options(configuration)
@@ -548,7 +546,7 @@ def _check_together(plan: Plan, source: str) -> None:
             f"{source}: speed: n_prompt + n_output is {plan.speed.n_prompt + plan.speed.n_output} tokens, more than "
             f"load.n_ctx = {min(sizes)} can hold. Make n_ctx larger or the block shorter."
         )
-    trials = MAX_AUTO_TRIALS if plan.trials == "auto" else plan.trials
+    trials = MAX_TRIALS if plan.trials == "auto" else plan.trials
     points = math.prod(len(v) for grid in (plan.load, plan.sampling) for v in grid.values())
     if points * len(plan.models) * trials > MAX_TESTS:
         raise BenchkitError(

@@ -333,6 +333,7 @@ def open_run(folder: str | os.PathLike) -> Run:
 def summary_row(artifact: Mapping[str, Any]) -> dict[str, Any]:
     """One artifact as a row of summary.json."""
     measured = metrics.measure(Recording.from_dict(artifact["recording"]))
+    completed = measured["state"] in metrics.COMPLETED
     ran = [check["passed"] for check in artifact.get("checks", ()) if check["passed"] is not None]
     names = ("configuration", "prompt_set", "prompt_index", "prompt_id", "category", "trial")
     figures = ("ttft_ms", "tpot_ms", "decode_tokens_per_s", "n_prompt_tokens", "n_output_tokens")
@@ -347,7 +348,7 @@ def summary_row(artifact: Mapping[str, Any]) -> dict[str, Any]:
         **{name: measured.get(name) for name in figures},
         "n_checks": len(ran),
         "n_passed": sum(ran),
-        "passed": all(ran) if ran else None,
+        "passed": completed and all(ran) if ran else None,  # a failed reply is not right
         "artifact": artifact.get("file"),
     }
 

@@ -403,7 +403,7 @@ def test_killed_at_twenty_random_moments_nothing_is_lost_or_repeated(real_plan, 
         assert {name: now.get(name) for name in safe} == safe, "an artifact was lost or measured again"
         safe = now
     last = start(real_plan, folder, PROGRAM, "quiet")
-    assert last.wait(timeout=120) == 0, last.stderr.read()
+    assert last.wait(timeout=300) == 0, last.stderr.read()
     last.stderr.close()
     final = artifacts(folder)
     assert {name: final[name] for name in safe} == safe
@@ -430,7 +430,7 @@ def test_sigint_stops_cleanly_and_the_same_command_continues(real_plan, tmp_path
         time.sleep(0.005)
     children = family(process)
     (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert process.returncode != 0
     assert "The same command continues." in err
     assert children
@@ -448,7 +448,7 @@ def test_a_disk_that_refuses_gives_one_clear_message(real_plan, tmp_path):
     folder = tmp_path / "run"
     limited = PROGRAM.replace("import sys\n", "import sys\n" + LIMITED, 1)
     process = start(real_plan, folder, limited, "6000", "quiet")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode != 0
     assert err.strip().splitlines()[-1].startswith("benchkit.runs.StorageError")
     assert "the disk is full" in err

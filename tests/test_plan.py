@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchkit.errors import BenchkitError
-from benchkit.plan import MAX_AUTO_TRIALS, make_plan, read_plan, ready_plans
+from benchkit.plan import make_plan, read_plan, ready_plans
+from benchkit.stats import MAX_TRIALS
 
 GOOD = {"models": ["gguf:pocket-s"], "prompts": "p.txt"}
 
@@ -90,7 +91,7 @@ def test_hash_changes_with_the_prompts_but_not_with_the_name(prompts):
 
 
 def test_auto_trials_are_at_most_twenty(prompts):
-    assert len(make_plan("gguf:a", str(prompts), trials="auto").tests()) == 2 * MAX_AUTO_TRIALS
+    assert len(make_plan("gguf:a", str(prompts), trials="auto").tests()) == 2 * MAX_TRIALS
 
 
 def test_byte_order_mark_is_accepted(tmp_path, prompts):
@@ -239,7 +240,7 @@ keys = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(keys | st.text(max_size=8), json_values, max_size=6))
 def test_any_table_is_a_plan_or_a_clear_refusal(raw):
     try:
@@ -250,7 +251,7 @@ def test_any_table_is_a_plan_or_a_clear_refusal(raw):
         assert read_plan(plan.to_dict()) == plan
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300) | st.text(max_size=300).map(lambda s: s.encode("utf-8", "surrogatepass")))
 def test_any_file_is_a_plan_or_a_clear_refusal(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "any.yaml"
