@@ -169,8 +169,8 @@ def _why(source: Path, type: str, part: Path, code: int, said: list[str]) -> str
     text = f"Making {type} of {source} failed after {written / 2**20:,.1f} MiB (exit code {code})."
     if free < source.stat().st_size or any("iostream" in line for line in said):
         text += (
-            f" The disk is full, or nearly: {free / 2**20:,.0f} MiB are free in {part.parent}. Make room, or set "
-            "BENCHKIT_CACHE to a folder on another disk."
+            f" The disk is full, or nearly: {free / 2**20:,.0f} MiB are free in {part.parent}. Make room, "
+            "or set BENCHKIT_CACHE to a folder on another disk."
         )
     else:
         text += " The source may be damaged, or quantised already (start from F16, BF16 or F32)."

@@ -116,9 +116,8 @@ def parity(name: str, n_pairs: int, n_threads: int, say: Callable[[str], None]) 
             for who, measure in turns if i % 2 == 0 else reversed(turns):
                 pair[who] = measure()
             pair["ratio"] = pair["ours"] / pair["llama_bench"]
-            say(
-                f"pair {i + 1}/{n_pairs}: {pair['ours']:,.0f} / {pair['llama_bench']:,.0f} tok/s = {pair['ratio']:.3f}"
-            )
+            speeds = f"{pair['ours']:,.0f} / {pair['llama_bench']:,.0f} tok/s"
+            say(f"pair {i + 1}/{n_pairs}: {speeds} = {pair['ratio']:.3f}")
             pairs.append(pair)
     ratios = [pair["ratio"] for pair in pairs]
     short = "random-100m" if name == "random-100m" else path.stem
@@ -388,12 +387,12 @@ def _table(result: dict[str, Any]) -> str:
     lines = [f"{result['cpu']}, llama-cpp-python {result['llama_cpp_python']}, ggml {result['ggml_commit']}"]
     if o := result.get("overhead"):
         lines.append(
-            f"overhead  {o['model']}: {o['overhead_us']:.1f} µs a token {_between(o['interval_us'], '.1f')}, median "
-            f"of {o['n_blocks']} blocks, {o['n_threads']} threads; target {o['target_us']:g}: {_reached(o)}"
+            f"overhead  {o['model']}: {o['overhead_us']:.1f} µs a token {_between(o['interval_us'], '.1f')}, "
+            f"median of {o['n_blocks']} blocks, {o['n_threads']} threads; target {o['target_us']:g}: {_reached(o)}"
         )
     lines += [
-        f"parity    {p['model']}: {p['ratio']:.3f} of llama-bench's decode speed {_between(p['interval'], '.3f')}, "
-        f"median of {p['n_pairs']} pairs, {p['n_threads']} threads; target {p['target']}: {_reached(p)}"
+        f"parity    {p['model']}: {p['ratio']:.3f} of llama-bench's decode speed "
+        f"{_between(p['interval'], '.3f')}, median of {p['n_pairs']} pairs, {p['n_threads']} threads; target {p['target']}: {_reached(p)}"
         for p in result.get("parity", ())
     ]
     return "\n".join(lines)

@@ -207,7 +207,7 @@ def test_a_reply_that_fills_the_context_is_truncated():
         assert recording.state in ("truncated", "ok")
         if recording.state == "truncated":
             total = recording.counts["prompt"].value + recording.counts["output"].value
-            assert total == 32 and "n_ctx" in recording.error
+            assert total == 32 and "context of 32" in recording.error
 
 
 @pytest.mark.parametrize(

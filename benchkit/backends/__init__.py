@@ -101,7 +101,7 @@ def _file(name: str, where: str) -> Path:
 
 
 def model_folders() -> list[Path]:
-    """Where GGUF files usually are: `BENCHKIT_MODELS`, and the folders of llama.cpp, Hugging Face, LM Studio."""
+    """Where GGUF files may be: `BENCHKIT_MODELS`, the folders of llama.cpp, Hugging Face and LM Studio."""
     home = Path.home()
     own = [
         Path(part).expanduser() for part in os.environ.get("BENCHKIT_MODELS", "").split(os.pathsep) if part

@@ -179,8 +179,8 @@ class GgufBackend:
         except WorkerDied as death:
             worker.stop()
             raise ModelError(
-                f"{self.name}: loading {self.path} failed. {death} The file may be damaged, or memory ran out: "
-                "get the file again, or try a smaller one."
+                f"{self.name}: loading {self.path} failed. {death} The file may be damaged, or memory "
+                "ran out: get the file again, or try a smaller one."
             ) from None
         except BaseException:
             worker.stop()

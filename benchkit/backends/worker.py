@@ -2,10 +2,10 @@
 
 It is started by `benchkit.backends.gguf` and spoken to over pipes, one JSON object a line:
 
-    you    {"op": "load", "path": ..., "n_ctx": ..., ...}            answer  {"ready": {...}} or {"failed": "..."}
-    you    {"op": "generate", "prompt": ..., "options": {...}, ...}  answer  {"text": "..."} now and then, {"done": {...}}
-    you    {"op": "abort"}                                           the reply under way ends with state "aborted"
-    you    close the pipe                                            the process ends at once
+    {"op": "load", "path": ..., "n_ctx": ...}          ->  {"ready": {...}} or {"failed": "why"}
+    {"op": "generate", "prompt": ..., "options": ...}  ->  {"text": "..."} now and then, {"done": {...}}
+    {"op": "abort"}                                    ->  the reply under way ends, as "aborted"
+    the pipe closes                                    ->  the process ends at once
 
 Why a process of its own: a crash of the engine is then this model's result and not the end of your
 run, and the memory of this process is the memory of this model.
@@ -69,8 +69,8 @@ class Engine:
     def _make_context(self) -> Any:
         if self.n_ctx > self.n_ctx_train:
             raise Refused(
-                f"n_ctx={self.n_ctx} was asked for, but this model was trained on {self.n_ctx_train} tokens and "
-                f"writes nonsense beyond them. Use n_ctx={self.n_ctx_train} or less, or leave it out."
+                f"n_ctx={self.n_ctx} was asked for, but this model was trained on {self.n_ctx_train} tokens "
+                f"and writes nonsense beyond them. Use n_ctx={self.n_ctx_train} or less, or leave it out."
             )
         settings = C.llama_context_default_params()
         settings.n_ctx = self.n_ctx
@@ -143,12 +143,12 @@ class Engine:
         gc.disable()  # a garbage collection would fall on some token and make it look slow
         try:
             prompt_ns = time.perf_counter_ns()
-            batch = self._prefill(ids[n_cached:])
-            ended = self._loop(chain, batch, limit, tokens, stamps, show) if batch else "aborted"
+            ended, batch = self._prefill(ids[n_cached:])
+            ended = ended or self._loop(chain, batch, limit, tokens, stamps, show)
             done_ns = time.perf_counter_ns()
         finally:
             gc.enable()
-        self.held = [] if ended == "aborted" else (ids + tokens)[: self._n_held()]
+        self.held = [] if ended in ("aborted", "error") else (ids + tokens)[: self._n_held()]
         reply = self._reply(ended, tokens, stamps, limit, options)
         reply["counts"] |= {"prompt": len(ids), "cached": n_cached}
         reply["timings"] = self._timings(chain) | {
@@ -171,8 +171,8 @@ class Engine:
         context, one, next_batch, end_tokens = self.context, self.one, self.next_batch, self.end_tokens
         show_at = 0 if show else NEVER
         for _ in range(limit):
-            if decode(context, batch):
-                return "aborted"
+            if status := decode(context, batch):
+                return _not_decoded(status)
             token = sample(chain, context, -1)
             now = clock()
             if token in end_tokens:
@@ -192,14 +192,14 @@ class Engine:
             raise Refused("The prompt has no tokens: write something, or leave out raw=True.")
         if room < 1:
             raise Refused(
-                f"The prompt has {n_prompt} tokens (chat template included), but the context holds {self.n_ctx} "
-                f"for prompt and reply together. Shorten it, or connect with a larger n_ctx "
+                f"The prompt has {n_prompt} tokens (chat template included), but the context holds "
+                f"{self.n_ctx} for prompt and reply together. Shorten it, or connect with a larger n_ctx "
                 f"(this model was trained on {self.n_ctx_train})."
             )
         if options["ignore_eos"] and room < wanted:
             raise Refused(
-                f"A forced length of {wanted} tokens after a prompt of {n_prompt} does not fit into the context "
-                f"of {self.n_ctx}. Ask for {room} or fewer, or connect with a larger n_ctx "
+                f"A forced length of {wanted} tokens after a prompt of {n_prompt} does not fit into the "
+                f"context of {self.n_ctx}. Ask for {room} or fewer, or connect with a larger n_ctx "
                 f"(this model was trained on {self.n_ctx_train})."
             )
         return min(room, wanted)
@@ -218,16 +218,16 @@ class Engine:
         self.held = ids[:n_same]
         return n_same
 
-    def _prefill(self, ids: list[int]) -> Any:
-        """Decode the prompt except its last batch, which is returned for the loop; None if aborted."""
+    def _prefill(self, ids: list[int]) -> tuple[str | None, Any]:
+        """Decode the prompt except its last batch, which is returned for the loop, and what went wrong."""
         size = C.llama_n_batch(self.context)
         parts = [(C.llama_token * len(part))(*part) for part in _split(ids, size)]
         batches = [C.llama_batch_get_one(part, len(part)) for part in parts]
         self._prompt_tokens = parts  # llama.cpp reads them later: they must stay alive
         for batch in batches[:-1]:
-            if C.llama_decode(self.context, batch):
-                return None
-        return batches[-1]
+            if status := C.llama_decode(self.context, batch):
+                return _not_decoded(status), None
+        return None, batches[-1]
 
     def _sampler(self, options: dict[str, Any]) -> Any:
         """llama.cpp's sampler chain: temperature 0 is 'take the most likely token'."""
@@ -269,13 +269,15 @@ class Engine:
     ) -> dict[str, Any]:
         pieces = [self.piece(token) for token in tokens]
         state, error = ended, None
-        if ended == "end token":
+        if ended == "error":
+            error = f"llama.cpp could not go on. It says: {_last_complaints()}"
+        elif ended == "end token":
             state = "ok" if any(pieces) else "empty"
         elif ended == "limit":
             state = "length"
             if limit < options["max_tokens"]:
                 state = "truncated"
-                error = f"The context of {self.n_ctx} tokens was full after {limit} of the reply. Use a larger n_ctx."
+                error = f"The context of {self.n_ctx} tokens was full after {limit} of the reply."
         return {
             "state": state,
             "error": error,
@@ -339,6 +341,10 @@ def decode_pieces(pieces: list[bytes]) -> list[str]:
     return texts
 
 
+def _not_decoded(status: int) -> str:
+    return "aborted" if status == 2 else "error"  # 2: our stop flag was seen
+
+
 def _piece(vocab: Any, token: int, special: bool = False) -> bytes:
     """The bytes of one token; special tokens have none, unless asked for."""
     size = 64
@@ -363,16 +369,17 @@ def _load_model(path: str, n_gpu_layers: int) -> Any:
     settings.n_gpu_layers = n_gpu_layers
     if n_gpu_layers and not C.llama_supports_gpu_offload():
         raise Refused(
-            f"n_gpu_layers={n_gpu_layers} was asked for, but the installed llama-cpp-python was built for the "
-            "processor alone. Use n_gpu_layers=0, or install a build for your GPU (CUDA, Metal or Vulkan)."
+            f"n_gpu_layers={n_gpu_layers} was asked for, but the installed llama-cpp-python was built for "
+            "the processor alone. Use n_gpu_layers=0, or install a build for your GPU (CUDA, Metal or Vulkan)."
         )
     model = C.llama_model_load_from_file(
         os.fsencode(path) if os.name != "nt" else path.encode("utf-8"), settings
     )
     if not model:
         raise Refused(
-            "llama.cpp could not load it: the file is damaged, cut short by a download that broke off, or newer "
-            f"than the installed llama-cpp-python. Get it again, or upgrade. llama.cpp says: {_last_complaints()}"
+            "llama.cpp could not load it: the file is damaged, cut short by a download that broke off, or "
+            "newer than the installed llama-cpp-python. Get it again, or upgrade. "
+            f"llama.cpp says: {_last_complaints()}"
         )
     return model
 
