@@ -148,7 +148,8 @@ def wilson(k: float, n: int, level: float = LEVEL) -> Interval | None:
     share, denominator = min(1.0, k / n), 1 + z * z / n
     middle = (share + z * z / (2 * n)) / denominator
     half = z / denominator * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Interval(max(0.0, middle - half), min(1.0, middle + half), level, n)
+    low, high = max(0.0, middle - half), min(1.0, middle + half)
+    return Interval(low if share else 0.0, high if share < 1 else 1.0, level, n)  # the ends without rounding
 
 
 def percentile_needs(q: float, level: float = LEVEL) -> int:
