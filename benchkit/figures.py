@@ -322,7 +322,7 @@ class Rate:
 
     def __str__(self) -> str:
         whole = abs(self.passed - round(self.passed)) < 1e-9
-        return f"{round(self.passed) if whole else number(self.passed)}/{self.n}"
+        return f"{round(self.passed) if whole else f'{self.passed:.3g}'}/{self.n}"
 
 
 def rates(results: pd.DataFrame, by: str | None = None) -> dict[tuple[str, str], Rate]:

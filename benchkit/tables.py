@@ -205,9 +205,8 @@ def pass_rates(table: pd.DataFrame, by: Sequence[str] = ("category", "check")) -
     if unknown := [name for name in by if name not in allowed]:
         raise BenchkitError(f"pass_rates(by=…): {', '.join(unknown)} is not among {', '.join(allowed)}.")
     table = complete(table)
-    rows = (
-        _by_check(table) if "check" in by else table[table["correct"].notna()].assign(passed=table["correct"])
-    )
+    rows = _by_check(table) if "check" in by else table.assign(passed=table["correct"])
+    rows = rows[rows["passed"].notna()]
     keys = ["configuration", *by]
     groups = rows.groupby(keys, sort=False, dropna=False)
     found = [_pass_rate(dict(zip(keys, key, strict=True)), group) for key, group in groups]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 
+SHORT_NAMES = {0x00: "NUL", 0x07: "BEL", 0x08: "BS", 0x0D: "CR", 0x1B: "ESC", 0x7F: "DEL"}
 NEVER_HIDDEN = "\n\t\u200c\u200d"  # line ends, tabs, and the joiners that scripts and emoji need
 
 
@@ -55,9 +56,7 @@ def _mark(character: str) -> str:
     code = ord(character)
     if character in NEVER_HIDDEN or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
         return character
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "␡" if code == 0x7F else f"⟨U+{code:04X}⟩"
+    return f"⟨{SHORT_NAMES.get(code) or f'U+{code:04X}'}⟩"
 
 
 _MARKS = _Marks()
@@ -67,7 +66,7 @@ def visible(text: str) -> str:
     r"""Text with every character that hides or reorders made visible: NUL, escapes, direction overrides.
 
     >>> visible("red: \x1b[31m, reversed: \u202eabc, NUL: \0")
-    'red: ␛[31m, reversed: ⟨U+202E⟩abc, NUL: ␀'
+    'red: ⟨ESC⟩[31m, reversed: ⟨U+202E⟩abc, NUL: ⟨NUL⟩'
     """
     return str(text).replace("\r\n", "\n").translate(_MARKS)
 

@@ -1,0 +1,331 @@
+"""The command line as a user meets it: real processes, the smallest model, exit codes and messages."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from benchkit import cli, places
+from benchkit.errors import BenchkitError
+
+XS = "gguf:pocket-xs"
+ONE_THREAD = ["--threads", "1"]  # a busy machine must not make the tests slow
+
+
+def start(*words, cwd=None, **settings):
+    search = os.pathsep.join(filter(None, [str(places.ROOT), os.environ.get("PYTHONPATH")]))
+    return subprocess.Popen(
+        [sys.executable, "-m", "benchkit", *map(str, words)],
+        stdout=settings.pop("stdout", subprocess.PIPE), stderr=subprocess.PIPE, stdin=subprocess.PIPE, cwd=cwd,
+        env=os.environ | {"PYTHONPATH": search} | settings.pop("env", {}), **settings,
+    )  # fmt: skip
+
+
+def benchkit(*words, stdin="", **settings):
+    process = start(*words, **settings)
+    out, err = process.communicate(stdin.encode(), timeout=300)
+    return process.returncode, out.decode(), err.decode()
+
+
+def refused(code, words, *said):
+    """The command ends with this code, says these words on standard error, and shows no traceback."""
+    got, out, err = benchkit(*words)
+    assert (got, out) == (code, ""), (got, out, err)
+    assert "Traceback" not in err and err.count("\n") < 12
+    for text in said:
+        assert text in err, err
+
+
+# ---- asking ---------------------------------------------------------------------------------------
+
+
+def test_ask_streams_the_reply_then_one_line():
+    code, out, err = benchkit("ask", XS, "Extract JSON with keys {name}: 'Name: Ann'", "--max-tokens", 8, *ONE_THREAD)
+    reply, line = out.rstrip("\n").rsplit("\n", 1)
+    assert code == 0 and reply.strip()
+    assert all(word in line for word in ("tokens", "TTFT", "ms", "decode", "tokens/s", "latency", " s"))
+
+
+def test_ask_json_is_exactly_one_object_in_the_words_of_the_metrics():
+    words = ("ask", XS, "Tell me about caching.", "--max-tokens", 12, "--ignore-eos", "--json", *ONE_THREAD)
+    code, out, err = benchkit(*words)
+    answer = json.loads(out)
+    assert code == 0 and err
+    assert {"reply", "state", "n_output_tokens", "ttft_ms", "tpot_ms", "decode_tokens_per_s", "latency_s"} <= set(answer)
+    assert (answer["state"], answer["n_output_tokens"], answer["model"]) == ("length", 12, XS)
+    assert 0 < answer["ttft_ms"] <= 1000 * answer["latency_s"]
+    assert answer["decode_tokens_per_s"] == pytest.approx(1000 / answer["tpot_ms"])
+
+
+def test_ask_reads_the_prompt_from_standard_input_and_any_characters():
+    code, out, err = benchkit("ask", XS, "-", "--max-tokens", 2, "--json", *ONE_THREAD, stdin="Grüße, 世界 🌍")
+    assert code == 0 and json.loads(out)["prompt"] == "Grüße, 世界 🌍"
+
+
+def test_a_seed_gives_the_same_reply_again():
+    words = ("ask", XS, "Tell me about rain.", "--max-tokens", 8, "--temperature", 1, "--seed", 7, "--json", *ONE_THREAD)
+    first, second = (json.loads(benchkit(*words)[1]) for _ in range(2))
+    assert first["reply"] == second["reply"]
+
+
+def test_terminal_codes_in_a_reply_are_shown_not_obeyed(monkeypatch, capsys):
+    def hostile(model, prompt, on_text=None, **options):
+        on_text("\x1b]0;owned\x07 \x1b[2J\x9b31m\rgone\u202e")
+        return {"n_output_tokens": 1, "ttft_ms": 1.0, "decode_tokens_per_s": None, "latency_s": 0.1,
+                "state": "error", "error": "\x1b[31mred"}  # fmt: skip
+
+    monkeypatch.setattr("benchkit.ask.ask", hostile)
+    assert cli.main(["ask", XS, "hello"]) == 4
+    out = capsys.readouterr().out
+    assert not set("\x1b\x07\x9b\r\u202e") & set(out) and "⟨ESC⟩[2J" in out
+
+
+# ---- refusals -------------------------------------------------------------------------------------
+
+
+def test_help_lists_every_command_and_exit_code():
+    code, out, _ = benchkit("--help")
+    assert code == 0
+    for word in (*cli.make_parser()[1], "130", "exits 0 whatever its verdict"):
+        assert word in out
+
+
+@pytest.mark.parametrize("command", list(cli.make_parser()[1]))
+def test_each_command_explains_itself(command, capsys):
+    assert cli.main([command, "--help"]) == 0
+    assert f"usage: benchkit {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["comapre", "x"], "Did you mean 'compare'?"),
+        ([], "which command?"),
+        (["ask", XS, "hi", "--max-token", "3"], "Did you mean '--max-tokens'?"),
+        (["ask", XS], "required: prompt"),
+        (["ask", XS, "hi", "--max-tokens", "many"], "invalid int value: 'many'"),
+        (["run"], "what is to be run?"),
+        (["run", "a.yaml", "--models", XS], "what is to be run?"),
+        (["run", "--models", XS, "--trials", "two"], "argument --trials"),
+        (["export", "here"], "to which file?"),
+        (["export", "here", "--csv", "x.xlsx"], "ends in .csv"),
+    ],
+)
+def test_a_wrong_command_line_exits_2(words, said, capsys):
+    assert cli.main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and said in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "words, code, said",
+    [
+        (["ask", "gguf:pocket-sx", "hi"], 4, "Did you mean"),
+        (["ask", "gguf:/no/such.gguf", "hi"], 4, "there is no file"),
+        (["ask", "pocket", "hi"], 4, "gguf:pocket-s"),
+        (["ask", XS, "hi", "--max-tokens", "0"], 4, "max_tokens"),
+        (["ask", XS, "hi", "--temperature", "nan"], 4, "temperature"),
+        (["run", "no-such-plan.yaml"], 3, "Ready plans"),
+        (["run", "--models", XS, "--prompts", "cuorse"], 3, "course"),
+        (["run", "--models", XS, "--max-tokens", "-5"], 3, "max_tokens"),
+        (["compare", "no-such-run"], 3, "no-such-run does not exist"),
+        (["report", "."], 3, "is not a run folder"),
+        (["export", "no-such-run", "--csv", "x.csv"], 3, "no-such-run"),
+        (["notebook", "9_nothing"], 3, "There is no notebook"),
+        (["notebook", "02", "-p", "trails=5"], 3, "Did you mean 'trials'"),
+        (["notebook", "02", "-p", "trials=many"], 3, "whole number"),
+        (["convert-prompts", "none.csv", "out.jsonl"], 3, "none.csv"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_a_message(words, code, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(words) == code
+    out, err = capsys.readouterr()
+    assert out == "" and said in err and "Traceback" not in err
+    assert not list(tmp_path.glob("**/manifest.json"))
+
+
+@pytest.mark.parametrize("kind", ["empty", "a web page", "cut short", "noise"])
+def test_a_damaged_model_file_is_one_clear_message(kind, tmp_path):
+    whole = (places.MODELS / "pocket-xs.gguf").read_bytes()
+    contents = {"empty": b"", "a web page": b"<html>Not found</html>", "cut short": whole[: len(whole) // 2],
+                "noise": whole[:24] + os.urandom(5000)}  # fmt: skip
+    path = tmp_path / "model.gguf"
+    path.write_bytes(contents[kind])
+    refused(4, ["ask", f"gguf:{path}", "hi"], "model.gguf")
+
+
+def test_a_bad_plan_names_file_and_field(tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text("models: [gguf:pocket-xs]\nprompts: [course]\nsampling: {temperature: -1}\n")
+    refused(3, ["run", path], "plan.yaml", "temperature", "-1")
+
+
+def test_a_bad_prompt_file_names_file_and_line(tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_bytes(b"good\n\nbad")
+    refused(3, ["run", "--models", XS, "--prompts", path, "--out", tmp_path / "run"], "mine.txt", "2")
+
+
+def test_an_operating_system_error_exits_5(monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device", "artifact.json")
+
+    monkeypatch.setattr("benchkit.machine.doctor", full)
+    assert cli.main(["doctor"]) == 5
+    assert "the disk is full (artifact.json)" in capsys.readouterr().err
+
+
+def test_an_error_of_our_own_shows_its_message_and_code(monkeypatch, capsys):
+    def fail(*_):
+        raise BenchkitError("what was found, what to do")
+
+    monkeypatch.setattr("benchkit.machine.doctor", fail)
+    assert cli.main(["doctor"]) == 3
+    assert capsys.readouterr().err == "benchkit: what was found, what to do\n"
+
+
+# ---- pipes and Ctrl-C -----------------------------------------------------------------------------
+
+
+def test_a_reader_that_goes_away_is_no_traceback():
+    process = start("--help", stdout=subprocess.PIPE)
+    process.stdout.close()  # before anything was written
+    err = process.stderr.read()
+    assert process.wait(60) == 141 and err == b""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX shell")
+def test_ask_piped_to_head():
+    command = f"{sys.executable} -m benchkit ask {XS} Hello --max-tokens 40 --ignore-eos --threads 1 | head -c 1"
+    env = os.environ | {"PYTHONPATH": str(places.ROOT)}
+    done = subprocess.run(command, shell=True, capture_output=True, env=env, timeout=300, check=False)
+    assert done.returncode == 0 and len(done.stdout) == 1 and b"Traceback" not in done.stderr
+
+
+def test_output_is_utf8_whatever_the_locale_says():
+    words = ("ask", XS, "-", "--max-tokens", 1, "--json", *ONE_THREAD)
+    ascii_only = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    code, out, err = benchkit(*words, stdin="é 世", env=ascii_only)
+    assert code == 0 and json.loads(out)["prompt"] == "é 世" and "…" in err
+
+
+def test_standard_input_that_is_no_text_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9")))
+    assert cli.main(["ask", XS, "-"]) == 3
+    assert "byte 3" in capsys.readouterr().err
+
+
+PLAN = """
+name: small
+models: [gguf:pocket-xs]
+prompts: [course]
+load: {n_threads: 1}
+sampling: {max_tokens: 12}
+trials: %d
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C cannot be sent to one process on Windows")
+def test_ctrl_c_ends_a_run_with_130_and_the_same_command_continues(tmp_path):
+    import psutil
+
+    plan, out = tmp_path / "plan.yaml", tmp_path / "run"
+    plan.write_text(PLAN % 40)
+    process = start("run", plan, "--out", out)
+    give_up = time.monotonic() + 120
+    while len(list(out.glob("*_trial_*.json"))) < 5:
+        assert time.monotonic() < give_up and process.poll() is None
+        time.sleep(0.02)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and b"Traceback" not in err and b"continues" in err
+    psutil.wait_procs(children, timeout=10)
+    assert not [child for child in children if child.is_running() and child.status() != "zombie"]
+
+    measured = {path: path.stat().st_mtime_ns for path in out.glob("*_trial_*.json")}
+    assert 5 <= len(measured) < 120
+    code, _, err = benchkit("run", plan, "--out", out)
+    assert code == 0, err
+    assert len(list(out.glob("*_trial_*.json"))) == 120
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in measured.items())
+
+
+# ---- the main job ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("main job")  # a space in the path
+    plan = folder / "plan.yaml"
+    plan.write_text((PLAN % 2).replace("[gguf:pocket-xs]", "[gguf:pocket-xs, gguf:pocket-s]"))
+    code, out, err = benchkit("run", plan, "--out", folder / "run")
+    assert code == 0, err
+    return folder / "run", out
+
+
+def test_run_shows_the_table_and_what_comes_next(finished):
+    folder, out = finished
+    assert "gguf:pocket-xs" in out and "gguf:pocket-s" in out and f'benchkit report "{folder}"' in out
+
+
+def test_run_again_measures_nothing_and_says_the_same_as_json(finished):
+    folder, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*_trial_*.json")}
+    code, out, _ = benchkit("run", folder.parent / "plan.yaml", "--out", folder, "--json")
+    assert code == 0 and {p: p.stat().st_mtime_ns for p in folder.glob("*_trial_*.json")} == before
+    said = json.loads(out)
+    assert [row["configuration"] for row in said["summary"]] == ["gguf:pocket-xs", "gguf:pocket-s"]
+    assert said["runs"][0]["state"] in ("VALID", "INCONCLUSIVE") and len(said["cards"]) == 4
+
+
+def test_compare_in_words_and_as_json(finished):
+    folder, _ = finished
+    code, out, _ = benchkit("compare", folder)
+    assert code == 0 and "gguf:pocket-xs against gguf:pocket-s" in out and "fixed set" in out
+    code, out, _ = benchkit("compare", folder, "--pair", "gguf:pocket-s", "gguf:pocket-xs", "--json")
+    assert code == 0 and {row["metric"] for row in json.loads(out)["pair"]} >= {"latency_s", "ttft_ms"}
+    refused(3, ["compare", folder, "--pair", "gguf:pocket-s", "gguf:pocket-q"], "gguf:pocket-q")
+
+
+def test_report_says_where_it_is(finished, tmp_path):
+    folder, _ = finished
+    code, out, _ = benchkit("report", folder)
+    assert code == 0 and out.strip() == str(folder / "report.html")
+    assert (folder / "report.html").read_text(encoding="utf-8").lstrip().lower().startswith("<!doctype html")
+    code, out, _ = benchkit("report", folder, "--out", tmp_path / "mine.html")
+    assert code == 0 and (tmp_path / "mine.html").exists()
+
+
+def test_export_to_all_three(finished, tmp_path):
+    import pandas as pd
+
+    folder, _ = finished
+    csv, excel, parquet = (tmp_path / f"x.{ending}" for ending in ("csv", "xlsx", "parquet"))
+    code, out, _ = benchkit("export", folder, "--csv", csv, "--excel", excel, "--parquet", parquet)
+    assert code == 0 and out.split() == [str(csv), str(excel), str(parquet)]
+    tables = pd.read_csv(csv), pd.read_excel(excel), pd.read_parquet(parquet)
+    assert [len(table) for table in tables] == [12, 12, 12]
+    assert all(table["latency_s"].gt(0).all() for table in tables)
+
+
+def test_models_and_doctor_as_text_and_json():
+    code, out, _ = benchkit("models")
+    assert code == 0 and all(name in out for name in (XS, "gguf:pocket-s", "gguf:pocket-m"))
+    assert {"name", "path", "size_mib"} <= set(json.loads(benchkit("models", "--json")[1])["models"][0])
+    code, out, _ = benchkit("doctor", "--json")
+    assert code == 0 and {"name", "ok", "found", "advice"} == set(json.loads(out)["findings"][0])
+
+
+def test_convert_prompts(tmp_path):
+    (tmp_path / "data.csv").write_text("question,answer\nWhat is 2 + 2?,4\n", encoding="utf-8")
+    words = ("--prompt", "question", "--expected", "answer")
+    code, out, err = benchkit("convert-prompts", tmp_path / "data.csv", tmp_path / "mine.jsonl", *words)
+    assert code == 0, err
+    assert json.loads((tmp_path / "mine.jsonl").read_text(encoding="utf-8"))["prompt"] == "What is 2 + 2?"
