@@ -72,8 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     _speak_utf8()
     try:
-        arguments = parse(sys.argv[1:] if argv is None else argv)
-        code = arguments.command(arguments)
+        code = _obey(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
         return code
     except BenchkitError as error:
@@ -85,6 +84,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail("interrupted. What was measured is safe; the same command again continues.", 130)
     except OSError as error:
         return _fail(_system_text(error), 5)
+
+
+def _obey(argv: Sequence[str]) -> int:
+    try:
+        arguments = parse(argv)
+    except SystemExit as done:  # argparse ends so after --help and --version
+        return int(done.code or 0)
+    return arguments.command(arguments)
 
 
 def _fail(message: str, code: int) -> int:
@@ -319,13 +326,20 @@ def _ask(arguments: argparse.Namespace) -> int:
 
     _say(f"loading {arguments.model} and warming it up, unrecorded …")
     answer = ask(
-        arguments.model, sys.stdin.read() if arguments.prompt == "-" else arguments.prompt,
+        arguments.model, _read_stdin() if arguments.prompt == "-" else arguments.prompt,
         n_ctx=arguments.context, n_threads=arguments.threads, n_gpu_layers=arguments.gpu_layers,
         max_tokens=arguments.max_tokens, temperature=arguments.temperature, seed=arguments.seed,
         ignore_eos=arguments.ignore_eos, on_text=None if arguments.json else show,
     )  # fmt: skip
     _print_json(answer) if arguments.json else print(f"\n{visible(one_line(answer))}")
     return 0 if answer["error"] is None else ModelError.exit_code
+
+
+def _read_stdin() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BenchkitError(f"standard input is not UTF-8 text: byte {error.start} cannot be read.") from None
 
 
 def _run(arguments: argparse.Namespace) -> int:

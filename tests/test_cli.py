@@ -194,7 +194,7 @@ def test_an_error_of_our_own_shows_its_message_and_code(monkeypatch, capsys):
 
 
 def test_a_reader_that_goes_away_is_no_traceback():
-    process = start("--help", stdout=subprocess.PIPE)
+    process = start("models", stdout=subprocess.PIPE)
     process.stdout.close()  # before anything was written
     err = process.stderr.read()
     assert process.wait(60) == 141 and err == b""
