@@ -21,7 +21,8 @@ machine.machine_record()["packages"]
 # %% [markdown]
 # The versions above belong to the machine that made this notebook. Run the cell, and they are yours.
 # The same holds for **every time and speed in this lesson**: you measure them yourself, now.
-#
+
+# %% [markdown]
 # ## Load a model
 #
 # A model is one file of numbers. `connect` starts a small helper process that loads the file and answers
@@ -36,7 +37,8 @@ print(f"{model.name}: {about['parameters']:,} parameters stored as {about['quant
 # %% [markdown]
 # A small model, then: large ones have a thousand times as many parameters. It was trained for a handful of
 # tasks, and everything that this course measures on it can be measured in the same way on the large ones.
-#
+
+# %% [markdown]
 # ## Ask for one reply
 #
 # `stream` sends a prompt and returns a *recording*: every piece of the reply and the time at which it came.
@@ -50,7 +52,8 @@ print("ended:", reply.state)
 
 # %% [markdown]
 # The state `ok` says that the model itself ended the reply, with an *end token* that has no text.
-#
+
+# %% [markdown]
 # ## Look at the pieces
 #
 # The reply came in pieces, *chunks*. Each carries a stamp of one clock, in nanoseconds. Here are the first
@@ -72,7 +75,8 @@ print("the stamps never run backwards, and the pieces join to the reply")
 # %% [markdown]
 # The first piece took longest to come, then they follow each other closely. That is always so: before the
 # first token the model reads the whole prompt (*prefill*), after it the model only writes (*decode*).
-#
+
+# %% [markdown]
 # ## Two speeds, by hand
 #
 # **TTFT**, the time to first token, is how long you wait before anything appears. **TPOT**, the time per
@@ -99,7 +103,8 @@ print("by hand and by the package: the same TTFT, the same TPOT")
 
 # %% [markdown]
 # Open `benchkit/metrics.py` and you can read each formula; most are one line.
-#
+
+# %% [markdown]
 # ## See it on a line
 #
 # One reply as a timeline: the wait, then a mark for each chunk.
@@ -110,7 +115,8 @@ figures.show(*figures.timeline_figure(reply))
 # %% [markdown]
 # The empty stretch on the left is TTFT. The marks are evenly spaced: in decoding, every token costs about
 # the same work, whatever its text.
-#
+
+# %% [markdown]
 # ## The first reply is not like the others
 #
 # A model that was loaded a moment ago is slower: its file is still being read into memory, the processor's
@@ -151,7 +157,8 @@ assert short.counts["output"].value == 4 and forced.counts["output"].value == 64
 # With `ignore_eos=True` the model must go on after its end token, so the length is ours, and the text past
 # the end is of no use. That is how *speeds* are compared: over equal lengths. *Quality* is judged on replies
 # that stop by themselves. A benchmark that mixes the two rewards the model that talks less.
-#
+
+# %% [markdown]
 # ## When something is wrong
 #
 # Ask for a model that does not exist, and read what comes back.

@@ -5,7 +5,8 @@
 # run that was interrupted, and to find everything again in a folder of plain files.
 #
 # **About 15 minutes**, of which the computer works for less than one. No network is used.
-#
+
+# %% [markdown]
 # ## What to measure
 #
 # The next cell holds all settings of this lesson. Change them here, or from a terminal, without a browser:
@@ -50,7 +51,7 @@ for prompt in list(load_prompts(prompts))[:3]:
 
 # %%
 plan = make_plan(models, prompts=prompts, trials=trials, max_tokens=max_tokens,
-                 temperature=temperature, seed=seed, speed=True)  # fmt: skip
+                 temperature=temperature, seed=seed, speed=True)
 tests = pd.DataFrame([{"configuration": t.configuration.label, "purpose": t.purpose} for t in plan.tests()])
 tests.value_counts(["configuration", "purpose"]).unstack()
 

@@ -27,7 +27,8 @@ print(f"recorded on {run.manifest['created'][:10]} on {about['cpu']} with {about
 # %% [markdown]
 # **That is the computer on which these numbers were recorded, not yours.** A benchmark result without its
 # machine is a number without a unit.
-#
+
+# %% [markdown]
 # ## From recordings to a table
 #
 # `results` applies the formulas of `benchkit/metrics.py` to every recording: one row a request, nothing
@@ -66,7 +67,8 @@ per_prompt.agg(["mean", "median", "max"])
 # %% [markdown]
 # Look at the gap between mean and median: where it is wide, a few slow prompts weigh much, and one number
 # alone would tell the story badly.
-#
+
+# %% [markdown]
 # ## How sure is the median?
 #
 # With other prompts of the same kind the median would be another. The 95 % interval says how much, and it
@@ -85,7 +87,8 @@ for label, interval in (("prompts", honest), ("requests", too_sure)):
 # %% [markdown]
 # The second interval is the narrower one, and it is not better but wrong: repeating a prompt was mistaken
 # for knowing more prompts. So: first the median over the trials of each prompt, then everything else.
-#
+
+# %% [markdown]
 # ## The tail: P95 and P99
 #
 # **P95** is the time that 95 % of prompts stay below: the wait that one user in twenty exceeds. To say
@@ -101,7 +104,8 @@ print(f"maximum: {per_prompt.max():.4f} s, always a fact, never an estimate")
 
 # %% [markdown]
 # A tool that prints a P99 from ten samples prints its maximum under another name.
-#
+
+# %% [markdown]
 # ## Requests and tokens a minute
 #
 # One at a time, so the rate is simply completed requests over the time they took. For tokens there is a
@@ -117,7 +121,8 @@ print(f"{ratio_of_sums:.0f} tokens/s (ratio of sums), {average_of_rates:.0f} tok
 # %% [markdown]
 # Only the first can be used to plan: tokens wanted, divided by it, is the time it takes. The second gives a
 # reply of three tokens as much say as one of ninety.
-#
+
+# %% [markdown]
 # ## The whole table
 #
 # All of this for every configuration. `summarize` does no more than the cells above.
@@ -125,7 +130,7 @@ print(f"{ratio_of_sums:.0f} tokens/s (ratio of sums), {average_of_rates:.0f} tok
 # %%
 summary = tables.summarize(results).set_index("configuration")
 summary[["n_prompts", "latency_mean_s", "latency_median_s", "latency_p95_s", "latency_p99_s", "latency_max_s",
-         "requests_per_min", "tokens_per_s", "ttft_median_ms", "decode_tokens_per_s", "peak_memory_mib"]].T.round(4)  # fmt: skip
+         "requests_per_min", "tokens_per_s", "ttft_median_ms", "decode_tokens_per_s", "peak_memory_mib"]].T.round(4)
 
 # %% [markdown]
 # An empty cell (`NaN`) is an answer too: *not enough prompts to say*. It is never filled with a 0 or a guess.
@@ -170,7 +175,8 @@ for reason in verdict.reasons + verdict.notes:
 # %% [markdown]
 # `VALID` means: nothing that was looked at speaks against the numbers. `INCONCLUSIVE` and `INVALID` come with
 # their reasons, and the cure is to measure again, not to look for a kinder statistic.
-#
+
+# %% [markdown]
 # ## Where the time of one request went
 #
 # The engine has a clock of its own. Put its figures into the client's, and every millisecond has a name:
@@ -180,7 +186,8 @@ pd.Series(metrics.ledger(recording), name="ms").round(3)
 
 # %% [markdown]
 # What neither clock accounts for is shown as `unexplained`. Above 5 % of the time, the verdict says so.
-#
+
+# %% [markdown]
 # ## Questions to try
 #
 # 1. Keep only ten prompts (`per_prompt.head(10)`) and give the percentiles again. Which survive?

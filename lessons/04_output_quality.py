@@ -43,7 +43,8 @@ for check in row["checks"]:
 # %% [markdown]
 # A reply is *correct* when every check of its prompt passed. Where you disagree with a reason, note it:
 # the last section is about that.
-#
+
+# %% [markdown]
 # ## Write a check yourself
 #
 # "Extract JSON with keys {name, email}": what could a rule look at? Three questions. Does it parse? Are the
@@ -83,7 +84,8 @@ package.assign(same_as_mine=(mine == package).all(axis=1))
 # They differ where JSON is wrapped in something. Yours calls that broken; the package says *valid, but with
 # extra text*, because a program could cut it out. Neither is wrong. It is a decision, so it must be written
 # down, and be the same for every model.
-#
+
+# %% [markdown]
 # ## Valid is not true
 #
 # No rule about *form* sees what is in the values. For that, the expected values must be known, or at least
@@ -93,12 +95,13 @@ package.assign(same_as_mine=(mine == package).all(axis=1))
 invented = '{"name": "Sam", "email": "sam.smith@gmail.com"}'
 source = "Name: Sam, Email: sam@example.com"
 for result in (quality.valid_json(invented), quality.required_keys(invented, keys=required),
-               quality.nothing_invented(invented, source=source)):  # fmt: skip
+               quality.nothing_invented(invented, source=source)):
     print(f"{result.check}: {'passed' if result.passed else 'failed'}: {result.reason}")
 
 # %% [markdown]
 # A well-formed lie passes every test of form. If you can afford one check only, check the values.
-#
+
+# %% [markdown]
 # ## How sure is a pass rate?
 #
 # Three of three passed: 100 %? A coin does that one time in eight. **Wilson's interval** says which pass
@@ -119,7 +122,8 @@ tables.pass_rates(results, by=[])
 # %% [markdown]
 # Wide intervals that overlap do not yet mean "equal": the models answered the *same* prompts, and lesson 05
 # uses that.
-#
+
+# %% [markdown]
 # ## Where a model is good
 #
 # One overall rate hides the most useful thing. By category:
@@ -160,7 +164,8 @@ sample[["configuration", "prompt", "response", "correct"]]
 # %% [markdown]
 # If you disagree with more than a few in a hundred, mend the check and judge the run again: the replies are
 # on disk, and no model has to be asked twice.
-#
+
+# %% [markdown]
 # ## Questions to try
 #
 # 1. Make `my_json_quality` accept a code fence. Which row of the table changes?

@@ -15,6 +15,7 @@ import pandas as pd
 
 from benchkit import figures, machine, places, report, stats, tables
 from benchkit.runs import open_run
+from benchkit.text import number
 
 pd.set_option("display.precision", 3, "display.max_colwidth", 60)
 machine.machine_record()["packages"]
@@ -42,26 +43,42 @@ latency = natural.groupby(["configuration", "prompt_set", "prompt_id"])["latency
 for name in (a, b):
     interval = stats.median_interval(latency[name])
     print(f"{name}: median {latency[name].median():.4f} s", "" if interval is None else
-          f"({interval.low:.4f} to {interval.high:.4f})")  # fmt: skip
+          f"({interval.low:.4f} to {interval.high:.4f})")
 
 # %%
-stats.paired_difference(latency[a].to_dict(), latency[b].to_dict())
+c = stats.paired_difference(latency[a].to_dict(), latency[b].to_dict())
+print(f"A = {a}, B = {b}: typically A takes {number(c.ratio)} × the time of B on the same prompt")
+print(f"95 % interval {number(c.low)} to {number(c.high)}, n = {c.n} prompts: {c.verdict}")
 
 # %% [markdown]
-# `ratio` is the typical A/B over the prompts; below 1 means that A waits less. Where the interval from `low`
-# to `high` contains 1, the data cannot tell who is ahead, and the verdict says so instead of guessing.
-#
+# Below 1 means that A takes less time. Where the interval contains 1, the data cannot tell who is ahead, and
+# the verdict says so instead of guessing.
+
+# %% [markdown]
 # ## Every question at once
 #
 # `compare` does the same for decode speed (forced lengths only), waiting, quality and cost.
 
 # %%
-tables.compare(results, a, b).drop(columns=["unit", "note"])
+print(f"A = {a}, B = {b}")
+tables.compare(results, a, b)[["metric", "value_a", "value_b", "ratio", "difference", "low", "high", "n", "verdict"]]
 
 # %% [markdown]
 # Mind what each row may claim. *Latency* belongs to a model **and** to the length of its replies; *decode
 # speed* is measured at equal lengths; the *pass rate* is of these prompts, and says nothing of other tasks.
 #
+# Now every pair, verdicts only:
+
+# %%
+every = tables.compare(results)
+asked = every[every["metric"].isin(["decode_tokens_per_s", "pass_rate", "seconds_per_correct"])]
+asked.pivot(index=["a", "b"], columns="metric", values="verdict")
+
+# %% [markdown]
+# Each verdict errs at most once in twenty. Ask twenty questions, and one error is to be expected: so decide
+# *before* you look which question matters to you, and read the others as hints.
+
+# %% [markdown]
 # ## How small a difference can this machine see?
 #
 # Compare a model with itself: the second trial of each prompt against the first. The truth is "no difference",
@@ -73,7 +90,8 @@ tables.smallest_distinguishable(results)
 # %% [markdown]
 # 1.05 means: a difference of 5 % between two models would drown on this machine. Empty cells: fewer than six
 # prompts, or one trial only. A quieter machine or more prompts make these numbers smaller; decimals do not.
-#
+
+# %% [markdown]
 # ## Speed against quality
 #
 # One page, both intervals. Up is better, right is faster. A model on the *front* is beaten by no other in both
@@ -95,10 +113,12 @@ figures.show(*figures.seconds_per_correct_figure(summary))
 # %% [markdown]
 # It assumes that you notice wrong answers, and that asking elsewhere costs no more. Where a wrong answer does
 # harm, look at the pass rate instead.
-#
+
+# %% [markdown]
 # ## What it costs in memory
 #
-# Peak of the model's own process, its anonymous memory and the file it reads apart, as the system counts it:
+# The peak of each model's own process, above what it needed before the model was loaded, and beside it the
+# size of the model's file:
 
 # %%
 figures.show(*figures.memory_figure(results))
@@ -106,14 +126,15 @@ figures.show(*figures.memory_figure(results))
 # %% [markdown]
 # A quantised variant (`Q4_K_M`) is the same model with fewer bits for each weight: a much smaller file. For
 # small models the rest of the process outweighs it; for large ones the file is nearly everything.
-#
+
+# %% [markdown]
 # ## Which model, then?
 #
 # Four questions, four answers. A winner is named only if the data tell it from **every** other configuration.
 
 # %%
 for card in tables.cards(results):
-    print(f"{card.name.upper()}: {card.winner or card.outcome}  ({card.leader}: {card.value}, n = {card.n})")
+    print(f"{card.title.upper()}: {card.winner or card.outcome}  ({card.leader}: {card.value}, n = {card.n})")
     print(f"    {card.reason}")
 
 # %% [markdown]
@@ -127,17 +148,18 @@ for card in tables.cards(results):
 # | to fit into little memory | file size and peak memory | quality lost by quantising: compare, do not assume |
 #
 # When two are not distinguishable, take the smaller, and do not let a third decimal decide.
-#
+
+# %% [markdown]
 # ## One file to hand on
 #
 # The report holds these tables and figures, the machine, the verdict on each run, its limitations and what
 # was *not* measured, in one file that needs no internet. The run that came with the toolkit stays untouched.
 
 # %% tags=["nbval-ignore-output"]
-sample = places.OUTPUTS / "sample"
-beside = places.OUTPUTS / "sample-report" if runs[0].folder == sample else runs[0].folder
-written = report.write_report(runs, places.ROOT / report_file if report_file else beside / "report.html")
-print(f"{written.relative_to(places.ROOT)}: {written.stat().st_size / 1024:.0f} KiB")
+is_sample = runs[0].folder.resolve() == (places.OUTPUTS / "sample").resolve()
+default = places.OUTPUTS / "sample-report.html" if is_sample else runs[0].folder / "report.html"
+written = report.write_report(runs, places.ROOT / report_file if report_file else default)
+print(f"{written}, {written.stat().st_size / 1024:.0f} KiB: open it in a browser")
 
 # %%
 assert written.read_text(encoding="utf-8").lstrip().lower().startswith("<!doctype html>")

@@ -10,6 +10,7 @@ every reader of the lessons sees these numbers. Afterwards: `python lessons/buil
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 from dataclasses import replace
@@ -25,6 +26,14 @@ SAMPLE = places.OUTPUTS / "sample"
 TRIALS = 3
 
 
+def tidy(folder: Path) -> None:
+    """Leave out what is of no use to readers: the lock, and this machine's paths in the log."""
+    (folder / ".lock").unlink(missing_ok=True)
+    log = folder / "run.log"
+    text = log.read_text(encoding="utf-8").replace(f"{ROOT}{os.sep}", "")
+    log.write_text(text, encoding="utf-8", newline="\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fresh", action="store_true", help="throw the old sample away first")
@@ -34,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         shutil.rmtree(options.out, ignore_errors=True)
     plan = replace(read_plan(READY_PLANS / "pocket_family.yaml"), name="sample", trials=TRIALS)
     run = bench.run(plan, options.out)
+    tidy(run.folder)
     size_mib = sum(p.stat().st_size for p in run.folder.rglob("*") if p.is_file()) / 2**20
     verdict = tables.verdict(run)
     print(f"{len(run.artifacts())} artifacts, {size_mib:.1f} MiB, {verdict.state}", *verdict.reasons, sep="\n  ")

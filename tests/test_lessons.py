@@ -11,9 +11,10 @@ import textwrap
 
 import pytest
 
-nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("jupytext")
 pytest.importorskip("papermill")
+
+import nbformat
 
 from benchkit import notebooks, places
 
