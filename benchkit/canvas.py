@@ -22,7 +22,7 @@ from benchkit.text import visible
 
 WIDTH = 9.0  # inches; a notebook's column
 INK, GREY = "#1b1b1b", "#595959"
-COLOURS = ("#0173b2", "#d55e00", "#029e73", "#c4609f", "#56788c", "#a8703a", "#3fa0d8", "#b98000")
+COLOURS = ("#0173b2", "#d55e00", "#029e73", "#c4609f", "#56788c", "#a8703a", "#2f8fc9", "#b98000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "*", "<")  # as many as are not a multiple of the colours
 HATCHES = ("", "//", "..", "\\\\", "xx", "--", "++", "oo")
 STYLE = {

@@ -345,7 +345,7 @@ def quality_figure(results: pd.DataFrame) -> FigureAndAlt:
         return nothing(title, "no prompt of this run has a check")
     names, groups = list(dict.fromkeys(c for c, _ in cells)), list(dict.fromkeys(g for _, g in cells))
     subtitle = f"Prompts that passed every check, of all in the category{_shares_of_trials(results)}."
-    fig, (heat, total) = canvas(title, subtitle, 1.75 + 0.29 * len(groups) + 0.34 * len(names),
+    fig, (heat, total) = canvas(title, subtitle, 2.1 + 0.29 * max(3, len(groups)) + 0.34 * len(names),
                                 _quality_note(overall.values()), nrows=2,
                                 height_ratios=[len(groups) + 1, max(2.2, 1.15 * len(names))])  # fmt: skip
     _heat(heat, names, groups, cells)

@@ -1,0 +1,619 @@
+"""The report: everything a run says, in one HTML file that asks nobody for anything.
+
+Replies are untrusted text: the template escapes every value, `visible` shows what hides or reorders, and the
+page's own policy forbids scripts and requests.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import os
+import shutil
+import textwrap
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from benchkit import canvas, figures, runs, stats, tables
+from benchkit.rows import configurations, failed
+from benchkit.text import counted, number, one_line, percent, visible
+
+MAX_REPLY = 20_000  # characters of one reply that the report shows; the artifact holds all
+MAX_REPLIES = 6_000_000  # characters of all replies together
+MAX_ERRORS = 100  # failed requests listed one by one
+MAX_ALL_PAIRS = 4  # with more configurations only the first is compared with each other
+
+
+@dataclass(frozen=True)
+class Term:
+    """One measure: the column of `tables.summarize` that holds it, its unit, its formula."""
+
+    column: str
+    name: str
+    unit: str
+    formula: str
+    group: str
+
+
+TERMS = (
+    Term("n_requests", "requests", "", "requests sent, warm-up not counted", "Requests"),
+    Term("n_errors", "requests that failed", "", "those that ended in an error, a timeout or a broken stream",
+         "Requests"),
+    Term("n_empty", "replies without text", "", "those that ended in order, but brought nothing", "Requests"),
+    Term("latency_median_s", "latency, median", "s", "t_end − t_sent; the median over prompts, each prompt by the "
+         "median of its trials; below it the 95 % interval", "Time"),
+    Term("latency_mean_s", "latency, mean", "s", "mean over prompts of the same per-prompt medians; no interval: a "
+         "mean of few prompts has none that holds", "Time"),
+    Term("latency_p95_s", "latency, P95", "s", "the latency that 95 % of prompts stay below; shown from 59 prompts, "
+         "below that not even an upper bound on it is known", "Time"),
+    Term("latency_p99_s", "latency, P99", "s", "the latency that 99 % of prompts stay below; shown from 299 prompts",
+         "Time"),
+    Term("latency_max_s", "latency, longest", "s", "the longest latency of any completed request", "Time"),
+    Term("reply_tokens_median", "length of the reply, median", "tokens", "n; latencies of replies of unlike length "
+         "do not compare models", "Time"),
+    Term("ttft_median_ms", "time to first token (TTFT), median", "ms", "t_first − t_sent; the median over prompts",
+         "Time"),
+    Term("decode_tokens_per_s", "decode speed", "tok/s", "(n − k₁) / (t_last − t_first): one user's speed once the "
+         "reply runs, first token excluded; of forced-length replies where the run has them", "Speed"),
+    Term("prefill_tokens_per_s", "prefill speed, engine", "tok/s", "new prompt tokens / the engine's prompt time",
+         "Speed"),
+    Term("tokens_per_s", "throughput, one at a time", "tok/s", "Σ n / Σ latency: ratio of sums, never a mean of "
+         "ratios", "Speed"),
+    Term("tokens_per_min", "throughput, one at a time", "tok/min", "60 × Σ n / Σ latency", "Speed"),
+    Term("requests_per_min", "requests, one at a time", "req/min", "60 × completed requests / Σ latency", "Speed"),
+    Term("pass_rate", "prompts correct", "%", "share of prompts whose reply passed every check; a prompt that passed "
+         "2 of 3 trials counts 2/3; below it the 95 % Wilson interval", "Quality"),
+    Term("seconds_per_correct", "seconds per correct answer", "s", "Σ latency / number correct; \"never\" where none "
+         "was", "Quality"),
+    Term("perplexity", "perplexity", "", "exp(−(1/N) Σ ln p(xᵢ | x before i)); comparable only between models with "
+         "one tokenizer", "Quality"),
+    Term("load_s", "load time", "s", "from the request to load until the model could answer", "Memory and loading"),
+    Term("peak_memory_mib", "peak memory", "MiB", "highest value of the named source less its baseline",
+         "Memory and loading"),
+    Term("memory_delta_mib", "memory delta", "MiB", "after less before a request: what many scripts call \"memory "
+         "usage\"", "Memory and loading"),
+    Term("size_mib", "model file", "MiB", "bytes of the file / 2²⁰", "Memory and loading"),
+)  # fmt: skip
+
+#: Terms that only the figures or the artifacts show.
+OTHER_TERMS = (
+    Term("tpot", "time per output token (TPOT)", "ms/token", "(t_last − t_first) / (n − k₁)", ""),
+    Term("icl", "inter-chunk latency (ICL)", "ms", "gaps between consecutive pieces of text, one sample a gap", ""),
+    Term("median_interval", "95 % interval of a median", "", "between two of the sorted values, found by counting; "
+         "over prompts, from six prompts on; below that \"fixed set\"", ""),
+    Term("pareto", "Pareto front", "", "the configurations that no other is at least as good as in speed and in "
+         "quality, and better in one", ""),
+)  # fmt: skip
+
+CONTENTS = (("answers", "In short"), ("summary", "Summary"), ("pairs", "Pairs"), ("figures", "Figures"), ("quality", "Quality"),
+            ("prompts", "Prompts and replies"), ("errors", "Errors"), ("limits", "Limitations"),
+            ("machine", "Machine and settings"), ("again", "How to reproduce it"), ("terms", "Formulas"))  # fmt: skip
+
+
+# ---------------------------------------------------------------- the file
+
+
+def write_report(run_or_runs: Any, path: str | os.PathLike | None = None) -> Path:
+    """Write the report of one or more runs as one HTML file; without a path, into the (first) run's folder."""
+    opened = open_runs(run_or_runs)
+    path = Path(path) if path is not None else opened[0].folder / "report.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    runs.write_bytes(path, report_html(opened).encode("utf-8"))
+    return path
+
+
+def open_runs(run_or_runs: Any) -> list[runs.Run]:
+    """Runs, whether given as folders or already open, one or many."""
+    many = run_or_runs if isinstance(run_or_runs, (list, tuple)) else [run_or_runs]
+    return [run if isinstance(run, runs.Run) else runs.open_run(run) for run in many]
+
+
+def report_html(opened: Sequence[Any]) -> str:
+    """The report as text: the same runs give the same text."""
+    results = tables.results(list(opened))
+    names = list(dict.fromkeys(results["run"])) if len(results) else []
+    names = names if len(names) == len(opened) else [run.name for run in opened]
+    return render(results, dict(zip(names, map(tables.verdict, opened), strict=True)),
+                  dict(zip(names, (run.manifest for run in opened), strict=True)))  # fmt: skip
+
+
+def render(results: pd.DataFrame, verdicts: Mapping[str, Any], manifests: Mapping[str, Mapping[str, Any]]) -> str:
+    """The report from a table of results, and a verdict and a manifest for each run in it."""
+    summary = tables.summarize(results)
+    css = _template_text("report.css")
+    names = [manifest.get("name") or run for run, manifest in manifests.items()]
+    values = {
+        "title": " and ".join(dict.fromkeys(names)) or "Run",
+        "subtitle": _subtitle(results, manifests),
+        "verdicts": [_verdict(run, verdict) for run, verdict in verdicts.items()],
+        "cards": [_card(card) for card in tables.cards(results)],
+        **_summary_table(summary),
+        "figures": [_figure(*drawn) for drawn in draw_all(results, summary)],
+        "pairs": _pairs(results),
+        "rate_tables": _rate_tables(results),
+        **_prompts(results),
+        **_errors(results),
+        "limitations": limitations(results, summary, verdicts),
+        "not_measured": not_measured(results, summary),
+        "manifests": [_manifest(run, manifest) for run, manifest in manifests.items()],
+        "terms": [_shown(term) for term in (*TERMS, *OTHER_TERMS)],
+        "footer": "Written by benchkit. This file holds everything it shows and asks nobody for anything.",
+    }
+    values["contents"] = [(anchor, name) for anchor, name in CONTENTS if anchor != "pairs" or values["pairs"]]
+    values = _all_visible(values)
+    return _environment().get_template("report.html.j2").render(**values, css=Markup(css), policy=_policy(css))
+
+
+def _environment() -> Environment:
+    return Environment(loader=PackageLoader("benchkit"), autoescape=True, undefined=StrictUndefined,
+                       trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)  # fmt: skip
+
+
+def _template_text(name: str) -> str:
+    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
+
+
+def _policy(css: str) -> str:
+    """What the page may do: show its own style sheet and the pictures inside it. No script, no request."""
+    digest = base64.b64encode(hashlib.sha256(css.encode("utf-8")).digest()).decode("ascii")
+    return f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+
+
+def _all_visible(value: Any) -> Any:
+    """Every text in a nested value with hidden and reordering characters shown, so that nothing escapes it."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, Mapping):
+        return {name: _all_visible(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_all_visible(inner) for inner in value]
+    return value
+
+
+# ---------------------------------------------------------------- top of the page
+
+
+def _subtitle(results: pd.DataFrame, manifests: Mapping[str, Mapping[str, Any]]) -> str:
+    asked = results[results["purpose"] == "quality"] if len(results) else results
+    n = len(asked.groupby(["prompt_set", "prompt_index"])) if len(asked) else 0
+    machines = dict.fromkeys(str(m.get("machine", {}).get("cpu", "machine not recorded")) for m in manifests.values())
+    days = sorted({str(m["created"])[:10] for m in manifests.values() if m.get("created")})
+    models = results["configuration"].nunique() if len(results) else 0
+    parts = [counted(models, "configuration"), counted(n, "prompt"), counted(len(results), "request"), *machines]
+    return " · ".join([*parts, *([f"measured {' and '.join(days)}"] if days else [])])
+
+
+TONES = {"VALID": ("good", "✓"), "INVALID": ("bad", "✗"), "INCONCLUSIVE": ("unsure", "?")}
+
+
+def _verdict(run: str, verdict: Any) -> dict[str, Any]:
+    tone, sign = TONES.get(verdict.state, ("unsure", "?"))
+    return {"run": run, "state": verdict.state, "tone": tone, "sign": sign, "reasons": list(verdict.reasons),
+            "notes": list(verdict.notes)}  # fmt: skip
+
+
+def _card(card: Any) -> dict[str, Any]:
+    """A card as shown: the winner with its value, or in its place why there is none."""
+    ahead = card.winner or (card.leader if card.outcome == "only one" else None)
+    value = card.value if ahead or not card.leader else f"{card.leader}: {card.value}"
+    return {"title": card.title[:1].upper() + card.title[1:], "winner": ahead or card.outcome, "decided": bool(ahead),
+            "value": "" if card.outcome == "not measured" else value, "reason": card.reason}  # fmt: skip
+
+
+# ---------------------------------------------------------------- the summary
+
+
+def _shown(term: Term) -> dict[str, str]:
+    return {"id": term.column, "name": term.name, "unit": term.unit, "formula": term.formula}
+
+
+def _summary_table(summary: pd.DataFrame) -> dict[str, Any]:
+    """One column a configuration, one row a measure, in groups."""
+    rows = [row for _, row in summary.iterrows()]
+    groups = [
+        {"name": name, "rows": [{**_shown(t), "cells": [cell(t.column, row) for row in rows]} for t in TERMS
+                                if t.group == name and t.column in summary]}
+        for name in dict.fromkeys(term.group for term in TERMS)
+    ]  # fmt: skip
+    fixed = any(row["n_prompts"] < stats.MIN_PROMPTS for row in rows)
+    note = " Fixed set: fewer than six prompts, so there are no intervals." if fixed else ""
+    return {
+        "columns": [{"name": row["configuration"], "n": counted(int(row["n_prompts"]), "prompt")} for row in rows],
+        "groups": [group for group in groups if group["rows"]],
+        "summary_caption": "Ranges are 95 % intervals over prompts; – means not measured." + note,
+    }
+
+
+def cell(column: str, row: Mapping[str, Any]) -> dict[str, str]:
+    """One value of the summary as a person reads it: the value, and its interval or why there is none."""
+    value = row.get(column)
+    if column.startswith("latency_p") and _missing(value):
+        need = stats.percentile_needs(float(column[len("latency_p") : -2]))
+        return {"value": "n too small", "range": f"{int(row['n_prompts'])} of {need} prompts"}
+    if column == "seconds_per_correct":
+        return {"value": "never" if _infinite(value) else number(value), "range": ""}
+    shown = percent(value).removesuffix(" %") if column == "pass_rate" else _plain(value)
+    return {"value": shown, "range": "" if _missing(value) else _range(column, row)}
+
+
+def _range(column: str, row: Mapping[str, Any]) -> str:
+    """What stands below a value: its interval, "fixed set", or for a percentile its upper bound."""
+    if column.startswith("latency_p"):
+        return f"at most {number(row[f'{column}_upper'])}"
+    low, high = row.get(f"{column}_low"), row.get(f"{column}_high")
+    if f"{column}_low" not in row:
+        return ""
+    n = row["decode_n"] if column.startswith("decode") else row["n_judged"] if column == "pass_rate" else row["n_prompts"]
+    source = f", {row['decode_source']}" if column.startswith("decode") else ""
+    if _missing(low) or n < stats.MIN_PROMPTS:
+        return stats.FIXED_SET + source
+    return (f"{100 * low:.0f}–{100 * high:.0f}" if column == "pass_rate" else f"{number(low)}–{number(high)}") + source
+
+
+def _missing(value: Any) -> bool:
+    return value is None or bool(pd.isna(value))
+
+
+def _infinite(value: Any) -> bool:
+    return isinstance(value, float) and math.isinf(value)
+
+
+def _plain(value: Any) -> str:
+    if _missing(value):
+        return "–"
+    return f"{value:,}" if isinstance(value, Integral) else number(value)
+
+
+# ---------------------------------------------------------------- figures and rates
+
+
+def draw_all(results: pd.DataFrame, summary: pd.DataFrame) -> list[tuple[str, Any, str]]:
+    """Every figure of the report, each with its heading; those with nothing to draw are left out."""
+    drawn = [
+        ("Speed against quality", figures.tradeoff_figure(summary)),
+        ("Quality by category", figures.quality_figure(results)),
+        ("Quality by check", figures.checks_figure(results)),
+        ("Latency", figures.latency_figure(results)),
+        ("Latency against the length of the reply", figures.length_figure(results)),
+        ("Time to first token", figures.ttft_figure(results)),
+        ("Decode speed", figures.decode_figure(results)),
+        ("Peak memory", figures.memory_figure(results)),
+        ("Seconds per correct answer", figures.seconds_per_correct_figure(summary)),
+    ]
+    return [(title, fig, alt) for title, (fig, alt) in drawn if "nothing to draw" not in alt]
+
+
+def _figure(title: str, fig: Any, alt: str) -> dict[str, Any]:
+    data = canvas.png(fig, alt, dpi=120)
+    width, height = (int(120 * inches) for inches in fig.get_size_inches())
+    return {"title": title, "alt": alt, "width": width, "height": height,
+            "png": base64.b64encode(data).decode("ascii")}  # fmt: skip
+
+
+def _pairs(results: pd.DataFrame) -> dict[str, Any] | None:
+    """Configurations against each other, paired by prompt: one row a pair, one column a question."""
+    names = configurations(results) if len(results) else []
+    if len(names) < 2:
+        return None
+    found = tables.compare(results) if len(names) <= MAX_ALL_PAIRS else tables.compare(results, names[0])
+    rows = []
+    for (a, b), lines in found.groupby(["a", "b"], sort=False):
+        by_metric = {line["metric"]: line for line in lines.to_dict("records")}
+        rows.append({"a": a, "b": b, "cells": [_pair_cell(by_metric.get(metric)) for metric, _ in QUESTIONS]})
+    return {"heads": [head for _, head in QUESTIONS], "rows": rows, "null": _null_run(results)}
+
+
+QUESTIONS = (("decode_tokens_per_s", "decode speed, A/B"), ("latency_s", "latency, A/B"), ("ttft_ms", "TTFT, A/B"),
+             ("pass_rate", "prompts correct, A − B"), ("seconds_per_correct", "seconds per correct, A/B"))  # fmt: skip
+
+
+def _pair_cell(line: Mapping[str, Any] | None) -> dict[str, str]:
+    """An effect with its interval, and what it allows to say."""
+    if line is None or (_missing(line["ratio"]) and _missing(line["difference"])):
+        return {"value": "–", "range": "", "verdict": ""}
+    said = line["verdict"]
+    for letter, name in (("A", line["a"]), ("B", line["b"])):
+        said = letter + said.removeprefix(name) if said.startswith(f"{name} ") else said
+    low, high, n = line["low"], line["high"], f"n = {int(line['n'])}"
+    if _missing(line["ratio"]):
+        shown, span = f"{_points(line['difference'])} points", f"{_points(low)} to {_points(high)}, {n}"
+    else:
+        shown, span = f"{number(line['ratio'])} ×", f"{number(low)}–{number(high)}, {n}"
+    return {"value": shown, "range": n if _missing(low) else span, "verdict": said}
+
+
+def _points(share: float) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    return "" if _missing(share) else f"{100 * share:+.0f}".replace("-", "−")
+
+
+def _null_run(results: pd.DataFrame) -> str:
+    """What this machine could have told apart at all, from repeats of the same prompts."""
+    found = tables.smallest_distinguishable(results)
+    known = found[found["latency_s"].notna()]
+    if known.empty:
+        return "Repeats of the same prompts would tell the smallest difference this machine can see; this run has none."
+    worst = {column: number(known[column].max()) for column in ("latency_s", "ttft_ms", "decode_tokens_per_s")}
+    return (f"A model against its own repeats, where nothing differs but the moment: factors below {worst['latency_s']} in "
+            f"latency, {worst['ttft_ms']} in TTFT and {worst['decode_tokens_per_s']} in decode speed of natural replies "
+            "drown in this machine's noise.")  # fmt: skip
+
+
+def _rate_tables(results: pd.DataFrame) -> list[dict[str, Any]]:
+    """Pass rates by category and by check, one column a configuration."""
+    asked = (("By category", "category", "Prompts that passed every check, of all in the category"),
+             ("By check", "check", "Prompts whose reply passed the check, of those asked for it"))  # fmt: skip
+    found = [(title, by, caption, figures.rates(results, by)) for title, by, caption in asked]
+    return [_rate_table(title, by, caption, cells) for title, by, caption, cells in found if cells]
+
+
+def _rate_table(title: str, by: str, caption: str, cells: Mapping[tuple[str, str], figures.Rate]) -> dict[str, Any]:
+    columns = list(dict.fromkeys(c for c, _ in cells))
+    rows = [{"name": group, "cells": [_rate_cell(cells.get((c, group))) for c in columns]}
+            for group in dict.fromkeys(group for _, group in cells)]  # fmt: skip
+    return {"title": title, "head": by, "columns": columns, "rows": rows,
+            "caption": f"{caption}; below it the 95 % Wilson interval, n counts prompts."}  # fmt: skip
+
+
+def _rate_cell(rate: figures.Rate | None) -> dict[str, str]:
+    return {"value": "–", "range": ""} if rate is None else {"value": str(rate), "range": rate.interval}
+
+
+# ---------------------------------------------------------------- prompts and replies
+
+
+def _prompts(results: pd.DataFrame) -> dict[str, Any]:
+    """Every prompt with the replies of all configurations; long replies are cut, and say so."""
+    asked = results[results["purpose"] == "quality"] if len(results) else results
+    budget = _Budget(MAX_REPLIES)
+    shown = [_prompt(rows, budget) for _, rows in asked.groupby(["prompt_set", "prompt_index"], sort=False)] if len(asked) else []
+    return {"prompts": shown,
+            "prompts_note": "Open a prompt to read the replies. Characters that hide or reorder text are shown as "
+                            "signs (⟨NUL⟩, ⟨ESC⟩, ⟨U+202E⟩); nothing in a reply is ever run by this page."}  # fmt: skip
+
+
+@dataclass
+class _Budget:
+    """How many characters of replies may still be shown."""
+
+    left: int
+
+    def take(self, text: str) -> str:
+        text = text[: min(MAX_REPLY, self.left)]
+        self.left -= len(text)
+        return text
+
+
+def _prompt(rows: pd.DataFrame, budget: _Budget) -> dict[str, Any]:
+    first = rows.iloc[0]
+    judged = rows[rows["correct"].notna()]
+    passed = judged.groupby("configuration", sort=False)["correct"].agg(lambda c: c.astype(float).mean())
+    count = f"{sum(passed == 1)} of {counted(len(passed), 'configuration')} correct" if len(passed) else "no checks"
+    name = f"{first['prompt_set']} {int(first['prompt_index']):02d}"
+    name += f" · {first['prompt_id']}" if first["prompt_id"] else ""
+    replies = [reply for _, own in rows.groupby("configuration", sort=False) for reply in _replies(own, budget)]
+    return {"id": name, "count": count, "gist": one_line(first["prompt"], 110), "text": first["prompt"][:MAX_REPLY],
+            "replies": replies}  # fmt: skip
+
+
+def _replies(rows: pd.DataFrame, budget: _Budget) -> list[dict[str, Any]]:
+    """One configuration's replies to one prompt; identical ones of several trials are shown once."""
+    alike: dict[tuple, list[int]] = {}
+    for i, key in enumerate(zip(rows["response"], rows["state"], rows["error"], strict=True)):
+        alike.setdefault(key, []).append(i)
+    return [_reply(rows.iloc[same], budget) for same in alike.values()]
+
+
+def _reply(rows: pd.DataFrame, budget: _Budget) -> dict[str, Any]:
+    first = rows.iloc[0]
+    full = first["response"] or ""
+    text = budget.take(full)
+    cut = len(full) - len(text)
+    return {"configuration": first["configuration"], "measured": _measured(rows), "text": text,
+            "notice": f"{cut:,} more characters are in {first['artifact']}." if cut else "",
+            "checks": [_check(check) for check in first["checks"] or ()],
+            "error": one_line(first["error"] or "", 500)}  # fmt: skip
+
+
+def _measured(rows: pd.DataFrame) -> str:
+    """One line of numbers under a configuration's name."""
+    first = rows.iloc[0]
+    trials = ", ".join(str(int(t)) for t in rows["trial"])
+    parts = [f"trial {trials}" if len(rows) == 1 else f"trials {trials}, identical replies; medians:"]
+    tokens = _median(rows, "n_output_tokens")
+    parts += [f"latency {number(_median(rows, 'latency_s'))} s", f"TTFT {number(_median(rows, 'ttft_ms'))} ms",
+              f"{'–' if tokens is None else f'{tokens:,.0f}'} tokens", f"state {first['state']}"]  # fmt: skip
+    return " · ".join(parts)
+
+
+def _median(rows: pd.DataFrame, column: str) -> float | None:
+    values = pd.to_numeric(rows[column], errors="coerce").dropna()
+    return float(values.median()) if len(values) else None
+
+
+SIGNS = {True: ("good", "✓ passed"), False: ("bad", "✗ failed"), None: ("unsure", "– not run")}
+
+
+def _check(check: Mapping[str, Any]) -> dict[str, str]:
+    tone, sign = SIGNS[check["passed"] if check["passed"] is None else bool(check["passed"])]
+    return {"name": check["check"], "tone": tone, "sign": sign, "reason": one_line(check.get("reason") or "", 300)}
+
+
+# ---------------------------------------------------------------- errors, limits
+
+
+def _errors(results: pd.DataFrame) -> dict[str, Any]:
+    """The failed requests, listed one by one up to a limit."""
+    bad = failed(results)
+    rows = [
+        {"configuration": row["configuration"], "prompt": f"#{int(row['prompt_index']):02d}", "trial": int(row["trial"]),
+         "state": row["state"], "text": one_line(row["error"] or "–", 400)}
+        for _, row in bad.head(MAX_ERRORS).iterrows()
+    ]  # fmt: skip
+    note = f"{counted(len(bad), 'request')} of {len(results):,} failed." if len(bad) else (
+        f"None of {counted(len(results), 'request')} failed.")  # fmt: skip
+    more = f" The first {MAX_ERRORS} are listed." if len(bad) > MAX_ERRORS else ""
+    return {"errors": rows, "errors_note": note + more}
+
+
+def limitations(results: pd.DataFrame, summary: pd.DataFrame, verdicts: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before trusting the numbers."""
+    said = ["One machine, one version of everything: the numbers hold for these, not for another computer.",
+            "Requests went one at a time; nothing here tells how a server behaves with many users."]  # fmt: skip
+    n = int(summary["n_prompts"].max()) if len(summary) else 0
+    if n < stats.MIN_PROMPTS:
+        said.append(f"{counted(n, 'prompt')}: a fixed set. What is shown holds for these prompts only.")
+    else:
+        said.append(f"Intervals are over {n} prompts of these sets; prompts of another kind may rank models otherwise.")
+    if results.loc[results["purpose"] == "quality", "trial"].nunique() < 2:
+        said.append("One trial a prompt: variation between repeats of the same prompt cannot be seen.")
+    sources = set(summary["decode_source"].dropna()) if "decode_source" in summary else set()
+    if "natural" in sources:
+        said.append("Decode speed comes from natural replies, whose lengths differ: read it, do not rank by it.")
+    said.append("Checks are rules: a reply can pass them and be poor, or fail one and be useful. Read some replies.")
+    unjudged = int((summary["n_prompts"] - summary["n_judged"]).max()) if len(summary) else 0
+    if unjudged > 0:
+        said.append(f"{counted(unjudged, 'prompt')} had no check that ran, and tell nothing about quality.")
+    if any(verdict.state != "VALID" for verdict in verdicts.values()):
+        said.append("The verdict above is not VALID: read its reasons before using any number.")
+    return said
+
+
+def not_measured(results: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
+    """What is missing from this report, and why."""
+    said = []
+    for column, text in (("perplexity", "Perplexity."), ("seconds_per_correct", "Quality: no check was run."),
+                         ("peak_memory_mib", "Memory."), ("load_s", "Load time.")):  # fmt: skip
+        if column not in summary or not summary[column].notna().any():
+            said.append(text)
+    for q in (95, 99):
+        need = stats.percentile_needs(q)
+        n = int(summary["n_prompts"].max()) if len(summary) else 0
+        if n < need:
+            said.append(f"P{q} of the latency: it needs {need} prompts, and there are {n}.")
+    if not (results["purpose"] == "speed").any():
+        said.append("Decode speed at a forced length: the plan has no speed block.")
+    return [*said, "GPU memory and energy.", "Queueing and latency under load, with several requests at once.",
+            "Safety, bias, and anything else the checks do not ask."]  # fmt: skip
+
+
+# ---------------------------------------------------------------- machine, settings, reproduction
+
+
+def _manifest(run: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """One run's record in parts, and how to run it again."""
+    parts = [
+        {"name": name, "facts": flat(manifest[key]), "open": key in ("machine",)}
+        for key, name in (("machine", "Machine"), ("models", "Models"), ("configurations", "Configurations"),
+                          ("prompt_sets", "Prompt sets"), ("sessions", "Sessions"))
+        if manifest.get(key)
+    ]  # fmt: skip
+    known = {"machine", "models", "configurations", "prompt_sets", "sessions", "plan", "identity"}
+    rest = {key: value for key, value in manifest.items() if key not in known}
+    if rest:
+        parts.append({"name": "Run", "facts": flat(rest), "open": False})
+    plan = json.dumps(manifest.get("plan", {}), indent=2, ensure_ascii=False)
+    return {"run": run, "parts": parts, "plan": plan, "command": f"benchkit run plan.json --out {_quoted(run)}-again"}
+
+
+def _quoted(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
+
+
+def flat(value: Any, where: str = "") -> list[tuple[str, str]]:
+    """A nested record as rows of key and value.
+
+    >>> flat({"cpu": "A", "packages": {"numpy": "2.0"}, "flags": ["x", "y"], "power": None})
+    [('cpu', 'A'), ('packages › numpy', '2.0'), ('flags', 'x, y'), ('power', 'not known')]
+    """
+    if isinstance(value, Mapping):
+        return [row for key, inner in value.items() for row in flat(inner, f"{where} › {key}" if where else str(key))]
+    if isinstance(value, list) and any(isinstance(inner, (Mapping, list)) for inner in value):
+        return [row for i, inner in enumerate(value) for row in flat(inner, f"{where} {i + 1}")]
+    if isinstance(value, list):
+        return [(where, ", ".join(map(str, value)) or "none")]
+    return [(where, "not known" if value is None else one_line(str(value), 600))]
+
+
+# ---------------------------------------------------------------- for a terminal
+
+
+#: Columns for a terminal: header, unit, column of the summary.
+TERMINAL = (
+    ("prompts", "", "n_prompts"), ("failed", "", "n_errors"), ("latency", "s, median", "latency_median_s"),
+    ("TTFT", "ms, median", "ttft_median_ms"), ("decode", "tok/s", "decode_tokens_per_s"), ("correct", "%", "pass_rate"),
+    ("per correct", "s", "seconds_per_correct"), ("peak memory", "MiB", "peak_memory_mib"), ("load", "s", "load_s"),
+)  # fmt: skip
+
+#: What is left out, in this order, until the table fits: a column, or only its intervals.
+NARROWER = (("column", "load_s"), ("intervals", "ttft_median_ms"), ("column", "ttft_median_ms"),
+            ("intervals", "decode_tokens_per_s"), ("column", "peak_memory_mib"), ("column", "n_errors"),
+            ("column", "seconds_per_correct"), ("intervals", "latency_median_s"), ("intervals", "pass_rate"))  # fmt: skip
+
+
+def format_table(summary: pd.DataFrame, width: int | None = None) -> str:
+    """The summary as plain text, units in the header, as much as fits in `width` (the terminal's, 80 to 120)."""
+    if summary.empty:
+        return "No request was completed, so there is nothing to compare."
+    width = width or min(120, max(80, shutil.get_terminal_size((100, 24)).columns))
+    left_out: set[tuple[str, str]] = set()
+    lines = _text_lines(summary, left_out)
+    for step in NARROWER:
+        if max(map(_wide, lines)) <= width:
+            break
+        left_out.add(step)
+        lines = _text_lines(summary, left_out)
+    fixed = (summary["n_prompts"] < stats.MIN_PROMPTS).any()
+    note = "Fixed set: fewer than six prompts, so no intervals." if fixed else "[ ]: 95 % interval over prompts."
+    return "\n".join([*lines, note])
+
+
+def _text_lines(summary: pd.DataFrame, left_out: set[tuple[str, str]]) -> list[str]:
+    names = [one_line(name, 36) for name in summary["configuration"]]
+    chosen = [entry for entry in TERMINAL if entry[2] in summary and ("column", entry[2]) not in left_out]
+    return _align([("configuration", "", *names),
+                   *(_text_column(summary, *entry, ("intervals", entry[2]) in left_out) for entry in chosen)])  # fmt: skip
+
+
+def _text_column(summary: pd.DataFrame, head: str, unit: str, column: str, bare: bool) -> tuple[str, ...]:
+    shown = [cell(column, row) for _, row in summary.iterrows()]
+    texts = [
+        f"{c['value']} [{c['range']}]" if c["range"][:1].isdigit() and not bare else c["value"] for c in shown
+    ]
+    return (head, unit, *texts)
+
+
+def _align(columns: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of padded text: the first column to the left, the others to the right, a rule under the header."""
+    widths = [max(map(_wide, column)) for column in columns]
+    rows = []
+    for row in zip(*columns, strict=True):
+        first = row[0] + " " * (widths[0] - _wide(row[0]))
+        rest = [" " * (w - _wide(text)) + text for text, w in zip(row[1:], widths[1:], strict=True)]
+        rows.append("  ".join([first, *rest]).rstrip())
+    return [rows[0], rows[1], "-" * (sum(widths) + 2 * (len(widths) - 1)), *rows[2:]]
+
+
+def _wide(text: str) -> int:
+    """How many columns of a terminal a text fills."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text)
+
+
+def format_cards(cards: Sequence[Any]) -> str:
+    """The cards as plain text: the answer, and indented below it the reason."""
+    lines = []
+    for card in map(_card, cards):
+        value = f", {card['value']}" if card["value"] else ""
+        lines.append(f"{card['title']}: {one_line(card['winner'], 60)}{one_line(value, 100)}")
+        lines += textwrap.wrap(one_line(card["reason"], 400), 96, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines)
