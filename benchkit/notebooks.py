@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import difflib
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,9 @@ def execute(
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         raise NotebookError(_failure_text(source, target, error)) from None
+    except KeyboardInterrupt:
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it would report the cell's interruption too
+        raise
     return target
 
 
