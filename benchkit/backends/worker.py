@@ -51,6 +51,7 @@ class Engine:
         self.n_ctx = n_ctx or min(2048, self.n_ctx_train)
         self.n_threads = n_threads
         self.context = self._make_context()
+        self._threads = _keep_threads(self.context, n_threads)
         self.load_s = time.perf_counter() - started
         self.memory = C.llama_get_memory(self.context)
         self.held: list[int] = []  # the tokens whose keys and values the KV cache holds
@@ -396,6 +397,24 @@ def _install_stop_flag(context: Any) -> ctypes.Array:
         context, ctypes.cast(library.strlen, C.ggml_abort_callback), ctypes.addressof(flag)
     )
     return flag
+
+
+def _keep_threads(context: Any, n_threads: int) -> Any:
+    """Let llama.cpp keep its threads from token to token, as its own tools do.
+
+    Builds with OpenMP do so anyway; others (macOS) would start new threads for every token. The settings
+    are llama.cpp's own defaults, in a buffer larger than any version of its struct.
+    """
+    try:
+        settings = ctypes.create_string_buffer(1 << 14)
+        C._lib.ggml_threadpool_params_init(settings, ctypes.c_int(n_threads))
+        new, attach = C._lib.ggml_threadpool_new, C._lib.llama_attach_threadpool
+    except AttributeError:  # a build that does not export them
+        return None
+    new.restype = ctypes.c_void_p
+    threads = ctypes.c_void_p(new(settings))
+    attach(ctypes.c_void_p(context), threads, None)
+    return threads
 
 
 def _compile_template(source: str) -> Callable[..., str]:
