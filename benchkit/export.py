@@ -48,7 +48,7 @@ def _plain(value: Any) -> Any:
 
 
 def _csv(table: pd.DataFrame) -> bytes:
-    text = table.map(defused).to_csv(index=False, lineterminator="\n")
+    text = table.map(defused).to_csv(index=False, lineterminator="\r\n")  # so that both in a reply get quotes
     return text.encode("utf-8-sig")  # the mark tells Excel that it is UTF-8
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ COLUMNS = (
     "clock_faults", "started_at", "artifact",
 )  # fmt: skip
 
+SURROGATES = re.compile("[\ud800-\udfff]")
 PROMPT = ["prompt_set", "prompt_index"]  # what tells prompts apart
 
 
@@ -62,7 +64,7 @@ def results(runs: Any) -> pd.DataFrame:
     rows = [{**row, "run": name} for run, name in zip(found, names, strict=True) for row in _rows(run)]
     _tell_runs_apart(rows)
     _judge(rows)
-    return _typed(pd.DataFrame(rows, columns=list(COLUMNS)))
+    return _typed(pd.DataFrame(rows, columns=list(COLUMNS), dtype=object))
 
 
 def _as_list(runs: Any) -> list[Any]:
@@ -102,15 +104,15 @@ def _row(artifact: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, 
     load, options = artifact.get("load") or {}, artifact.get("options") or {}
     file = str(artifact.get("file") or "")
     row = {
-        name: artifact.get(name)
-        for name in (*PROMPT, "model", "prompt_id", "category", "prompt", "trial", "load_s")
+        name: artifact.get(name) for name in (*PROMPT, "model", "prompt_id", "category", "trial", "load_s")
     }
     return {
         **row,
         "configuration": artifact.get("configuration") or artifact.get("model"),
         "purpose": artifact.get("purpose") or ("speed" if file.startswith("speed/") else "quality"),
         "error": recording.error,
-        "response": artifact.get("response", recording.response),
+        "prompt": _whole(artifact.get("prompt")),
+        "response": _whole(artifact.get("response", recording.response)),
         **(metrics.measure(recording) if recording.t_end_ns else {"state": recording.state}),
         "unexplained_ms": metrics.ledger(recording)["unexplained"],
         "unexplained_share": metrics.unexplained_share(recording),
@@ -133,6 +135,11 @@ def _recording(artifact: Mapping[str, Any]) -> Recording:
         return Recording.from_dict(artifact["recording"])
     except (KeyError, TypeError, ValueError, AttributeError):
         return Recording(0, 0, "error", error="the artifact's recording is missing or damaged")
+
+
+def _whole(text: Any) -> Any:
+    """A text without half characters, which pandas and files cannot hold."""
+    return SURROGATES.sub("\ufffd", text) if isinstance(text, str) else text
 
 
 def _size_mib(artifact: Mapping[str, Any], manifest: Mapping[str, Any]) -> float | None:
@@ -245,13 +252,14 @@ def floats(values: pd.Series) -> list[float | None]:
 
 def by_prompt(rows: pd.DataFrame, column: str) -> dict[tuple, float]:
     """Prompt → the median of a column over that prompt's completed trials."""
-    rows = done(rows)
+    rows = done(rows[[*PROMPT, "state", column]])
     return stats.medians_by_prompt(prompts_of(rows), floats(rows[column]))
 
 
 def prompts_of(rows: pd.DataFrame) -> list[tuple]:
     """What tells each row's prompt from the others."""
-    return list(rows[PROMPT].itertuples(index=False, name=None))
+    columns = ([None if pd.isna(value) else value for value in rows[name]] for name in PROMPT)
+    return list(zip(*columns, strict=True))
 
 
 def share_correct(rows: pd.DataFrame) -> dict[tuple, float]:

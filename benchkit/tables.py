@@ -221,14 +221,19 @@ def _by_check(table: pd.DataFrame) -> pd.DataFrame:
         asked.setdefault(prompt, {}).update(dict.fromkeys(c["check"] for c in _ran(checks)))
     columns = ["configuration", "category", *PROMPT]
     rows = []
-    for row in natural[[*columns, "state", "checks"]].to_dict("records"):
+    for prompt, row in zip(prompts_of(natural), natural.to_dict("records"), strict=True):
         failed = row["state"] not in metrics.COMPLETED
-        wanted = asked[row["prompt_set"], row["prompt_index"]]
-        verdicts = (
-            dict.fromkeys(wanted, False) if failed else {c["check"]: c["passed"] for c in _ran(row["checks"])}
-        )
+        verdicts = dict.fromkeys(asked[prompt], False) if failed else _verdicts(row["checks"])
         rows += [{**{k: row[k] for k in columns}, "check": c, "passed": p} for c, p in verdicts.items()]
     return pd.DataFrame(rows, columns=[*columns, "check", "passed"])
+
+
+def _verdicts(checks: Any) -> dict[str, bool]:
+    """Check → passed; a name that a prompt checks twice passes if both do."""
+    found: dict[str, bool] = {}
+    for check in _ran(checks):
+        found[check["check"]] = found.get(check["check"], True) and check["passed"]
+    return found
 
 
 def _ran(checks: Any) -> list[Mapping[str, Any]]:
