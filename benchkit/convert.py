@@ -129,6 +129,8 @@ def _write_checked(lines: list[dict[str, Any]], target: Path) -> PromptSet:
         draft.write_bytes(text.encode("utf-8"))
         load_prompts(draft)
         os.replace(draft, target)
+    except PromptError as error:  # about the draft, which nobody will find
+        raise PromptError(error.problem, target, error.line, error.field) from None
     except (TypeError, ValueError) as error:
         raise PromptError(f"a value has no place in JSON: {error}", target) from None
     except OSError as error:

@@ -47,7 +47,7 @@ CHECK_ARGUMENTS: dict[str, dict[str, str]] = {
     "label": {"value": "text", "labels": "texts"},
     "concludes": {"value": "text", "labels": "texts"},
     "expected": {"value": "json"},
-    "refusal": {"thing": "text?", "phrases": "texts?", "source": "text?"},
+    "refusal": {"source": "text?", "thing": "text?", "phrases": "texts?"},
     "uppercase": {},
     "defines": {"name": "text"},
     "code_passes": {"tests": "tests"},

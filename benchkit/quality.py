@@ -7,7 +7,6 @@ raises, whatever the model wrote. What a rule cannot see (whether a poem is good
 from __future__ import annotations
 
 import ast
-import collections
 import functools
 import itertools
 import json
@@ -131,7 +130,7 @@ def find_json(reply: str) -> FoundJson:
         return FoundJson(parse_json(text), "whole")
     except ValueError as error:
         problem = _json_problem(text, error)
-    for language, block in code_fences(text):
+    for language, block in code_fences(text)[:20]:
         try:
             return FoundJson(parse_json(block), "fenced")
         except ValueError as error:
@@ -360,7 +359,9 @@ def _ends_sentence(text: str, mark: re.Match[str]) -> bool:
     following = text[mark.end() : mark.end() + 1]
     if mark[0][0] in ".!?…" and following and not following.isspace():
         return False
-    return not following or _NO_END.search(text[max(0, mark.start() - 8) : mark.end()]) is None
+    if not following or mark[0] != ".":
+        return True
+    return _NO_END.search(text[max(0, mark.start() - 8) : mark.end()]) is None
 
 
 def _limit(n: int, unit: str, low: int | None, high: int | None) -> tuple[bool, str]:
@@ -508,13 +509,13 @@ def in_order(reply: str, texts: Sequence[str]) -> tuple[bool, str]:
 
 # --- form --------------------------------------------------------------------------------------------
 
-_BULLET = re.compile(r"(\s*)[-*•‣◦·●▪–]\s+(?=\S)")
-_NUMBERED = re.compile(r"(\s*)\(?(\d{1,3})[.):]\s+(?=\S)")
+_BULLET = re.compile(r"^([^\S\n]*)[-*•‣◦·●▪–][^\S\n]+(?=\S)", re.MULTILINE)
+_NUMBERED = re.compile(r"^([^\S\n]*)\(?(\d{1,3})[.):][^\S\n]+(?=\S)", re.MULTILINE)
 
 
 def _outer_items(reply: str, pattern: re.Pattern[str]) -> list[re.Match[str]]:
     """Lines that begin an item, those of inner lists left out."""
-    items = [match for line in reply.splitlines() if (match := pattern.match(line.expandtabs(4)))]
+    items = list(pattern.finditer(reply.expandtabs(4)))
     outermost = min((len(item[1]) for item in items), default=0)
     return [item for item in items if len(item[1]) <= outermost + 1]
 
@@ -527,8 +528,8 @@ def bullets(reply: str, count: int) -> tuple[bool, str]:
     '2 bullet points, 3 were asked'
     """
     n = len(_outer_items(reply, _BULLET))
-    numbered = len(_outer_items(reply, _NUMBERED))
-    hint = f"; {_plural(numbered, 'line')} numbered instead" if not n and numbered else ""
+    numbered = len(_outer_items(reply, _NUMBERED)) if n == 0 else 0
+    hint = f"; {_plural(numbered, 'line')} numbered instead" if numbered else ""
     return (
         n == count,
         f"{_plural(n, 'bullet point')}, {count} {'asked' if n == count else 'were asked'}{hint}",
@@ -578,7 +579,7 @@ def uppercase(reply: str) -> tuple[bool, str]:
 
 # A number as it stands in text, taken whole: not the 345 in 1345, x345 or 2345.0.
 _NUMBER = re.compile(
-    r"(?<!\w)(?<!\d\.)(?:(?<![\w)\]])[-−–])?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d{1,3}(?!\w))?"
+    r"(?<!\w)(?<!\d\.)(?:(?<![\w)\]])[-−–])?\$?(?:\d[\d,]*(?:\.\d+)?|(?<!\.)\.\d+)(?:[eE][-+]?\d{1,3}(?!\w))?"
 )
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 
@@ -617,11 +618,13 @@ def number(reply: str, value: float, tolerance: float = 0, which: str = "last") 
     >>> number("So 15 × 23 = 345.", value=345).reason, number("1345", value=345).passed
     ('the last number is 345', False)
     """
-    last = next(iter(collections.deque(_numbers(reply), maxlen=1)), None)
-    if last is None:
+    tokens = list(dict.fromkeys(_NUMBER.findall(reply)) if which == "only" else _NUMBER.findall(reply)[-1:])
+    found = [n for token in tokens for n in _read_number(token)]
+    if not found:
         return False, f"expected {brief(value)}, found no number in digits"
-    if which == "only" and (others := set(_numbers(reply)) - {last}):
-        return False, f"expected only {brief(value)}, found also {_number_text(min(others))}"
+    last = found[-1]
+    if which == "only" and len(set(found)) > 1:
+        return False, f"expected only {brief(value)}, found also {_number_text(min(set(found) - {last}))}"
     passed = abs(Fraction(last) - _fraction(value)) <= _fraction(tolerance)
     last = f"the {which} number is {_number_text(last)}"
     return passed, last if passed else f"{last}, expected {brief(value)}"
@@ -756,6 +759,8 @@ def refusal(
     >>> refusal("The email is not given, perhaps sam@example.com.", source="Name: Sam").reason
     'invents "sam@example.com"'
     """
+    if len(reply) > 20_000:
+        return False, f"{len(reply):,} characters; to say that something is not given takes a sentence"
     invented = _invented(reply, source)
     if invented:
         return False, f"invents {brief(invented)}"
@@ -807,7 +812,7 @@ def find_code(reply: str) -> str | None:
     """
     reply = reply[: sandbox.MAX_CODE]
     languages = ("", "python", "py", "python3")
-    fenced = [block for language, block in code_fences(reply) if language in languages]
+    fenced = [block for language, block in code_fences(reply)[:20] if language in languages]
     good = [block for block in fenced if _parse_code(block) is not None]
     if good:
         return "\n".join(good)
