@@ -259,7 +259,7 @@ def _trials(text: str) -> int | str:
 def _define_compare(add: Callable[..., Parser]) -> None:
     compare = add("compare", _compare, "set the models of one or more runs side by side, with intervals")
     compare.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
-    compare.add_argument("--pair", nargs=2, metavar=("A", "B"), help="two configurations, prompt by prompt")
+    compare.add_argument("--pair", nargs=2, metavar=("A", "B"), help="only these two configurations")
     _json(compare)
 
 
@@ -366,22 +366,27 @@ def _plan(arguments: argparse.Namespace) -> Any:
 
 def _show_runs(folders: list[Path], as_json: bool) -> int:
     """What was measured, and what can be done next."""
-    _show_comparison(folders, None, as_json)
+    _show_comparison(folders, as_json, with_pairs=False)
     if not as_json:
         names = " ".join(f'"{folder}"' if " " in str(folder) else str(folder) for folder in folders)
         print(f"\nMeasured in {names}\nNext: benchkit report {names}")
     return 0
 
 
-def _show_comparison(folders: list[Path], pair: Sequence[str] | None, as_json: bool) -> None:
+def _show_comparison(
+    folders: list[Path], as_json: bool, pair: Sequence[str] | None = None, with_pairs: bool = True
+) -> None:
     from benchkit import compare
 
     found = compare.side_by_side(folders, pair)
-    _print_json(compare.as_json(found)) if as_json else print(compare.as_text(found))
+    if as_json:
+        _print_json(compare.as_json(found))
+    else:
+        print(compare.as_text(found, with_pairs))
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    _show_comparison(arguments.runs, arguments.pair, arguments.json)
+    _show_comparison(arguments.runs, arguments.json, arguments.pair)
     return 0
 
 

@@ -16,28 +16,25 @@ from benchkit.text import number, one_line
 
 
 def side_by_side(folders: Sequence[str | Path], pair: Sequence[str] | None = None) -> dict[str, Any]:
-    """Everything a comparison says: verdicts, summary, cards and, for two configurations, prompt by prompt.
-
-    `pair` names two configurations; without it the pair is compared only where there are just two.
-    """
+    """Everything a comparison says: verdicts, summary, cards, and the pairs prompt by prompt (or only `pair`)."""
     opened = [open_run(folder) for folder in folders]
     rows = tables.results(opened)
-    wanted = pair or (rows["configuration"].unique() if len(opened) else ())
     return {
         "verdicts": {str(run.folder): tables.verdict(run) for run in opened},
         "summary": tables.summarize(rows),
         "cards": tables.cards(rows),
-        "pair": tables.compare(rows, *wanted) if len(wanted) == 2 else None,
+        "pairs": tables.compare(rows, *(pair or ())),
     }
 
 
-def as_text(found: dict[str, Any]) -> str:
+def as_text(found: dict[str, Any], with_pairs: bool = True) -> str:
     """The comparison for a terminal."""
     parts = [report.format_table(found["summary"]), report.format_cards(found["cards"])]
-    if found["pair"] is not None:
-        parts.append(format_pair(found["pair"]))
+    parts += [
+        format_pair(*key, rows) for key, rows in found["pairs"].groupby(["a", "b"], sort=False) if with_pairs
+    ]
     parts += [verdict_line(folder, verdict) for folder, verdict in found["verdicts"].items()]
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
 
 
 def as_json(found: dict[str, Any]) -> dict[str, Any]:
@@ -46,7 +43,7 @@ def as_json(found: dict[str, Any]) -> dict[str, Any]:
         "runs": [{"run": folder, **asdict(verdict)} for folder, verdict in found["verdicts"].items()],
         "summary": records(found["summary"]),
         "cards": [asdict(card) for card in found["cards"]],
-        "pair": None if found["pair"] is None else records(found["pair"]),
+        "pairs": records(found["pairs"]),
     }
 
 
@@ -64,16 +61,17 @@ def verdict_line(folder: str, verdict: Any) -> str:
     return "\n  ".join([f"{folder}: {verdict.state}", *verdict.reasons, *verdict.notes])
 
 
-def format_pair(pair: pd.DataFrame) -> str:
+def format_pair(a: str, b: str, rows: pd.DataFrame) -> str:
     """Two configurations prompt by prompt: one line a question, with the interval and what it allows to say."""
-    a, b = list(pair.columns)[2:4]
     lines = [f"{one_line(a, 60)} against {one_line(b, 60)}, paired by prompt:"]
-    for row in pair.to_dict("records"):
+    for row in rows.to_dict("records"):
         name = f"{row['metric']} ({row['unit']})" if row["unit"] else row["metric"]
-        ratio = pd.notna(row["ratio"])
-        effect = f"ratio {number(row['ratio'])}" if ratio else f"difference {number(row['difference'])}"
-        low, high = number(row["low"]), number(row["high"])
-        interval = f" [{low} to {high}]" if pd.notna(row["low"]) else ""
-        values = f"{number(row[a])} and {number(row[b])}"
-        lines.append(f"  {name:<28} {values:<22} {effect}{interval}: {one_line(row['verdict'], 90)}")
+        values = f"{number(row['value_a'])} and {number(row['value_b'])}"
+        lines.append(f"  {name:<28} {values:<20} {_effect(row)}: {one_line(row['verdict'], 90)}")
     return "\n".join(lines)
+
+
+def _effect(row: dict[str, Any]) -> str:
+    kind = "ratio" if pd.notna(row["ratio"]) else "difference"
+    interval = f" [{number(row['low'])} to {number(row['high'])}]" if pd.notna(row["low"]) else ""
+    return f"{kind} {number(row[kind])}{interval}"

@@ -1,11 +1,11 @@
-"""The main job without a browser: run (lesson 02), analyse (03), compare (05), on models that ship with benchkit."""
+"""The main job without a browser: run (lesson 02), analyse (03), compare (05), on the shipped models."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
 
-from benchkit import places, report, tables
+from benchkit import compare, places
 from benchkit.bench import duration
 from benchkit.notebooks import execute
 from benchkit.runs import read_json
@@ -27,7 +27,7 @@ def demo(out: Path | None = None) -> Path:
     execute("02_run_benchmark", MEASURE | {"output_folder": str(folder)}, executed(folder, "02_run_benchmark"))
     execute("03_analyze_results", {"run_folder": str(folder)}, executed(folder, "03_analyze_results"))
     execute("05_compare_models", {"run_folders": [str(folder)]}, executed(folder, "05_compare_models"))
-    print(summary_text(folder))
+    print(f"\n{compare.as_text(compare.side_by_side([folder]), with_pairs=False)}")
     print(f"\nDone in {duration(time.monotonic() - began)}. Open in a browser:\n  {folder / 'report.html'}")
     print(f"The lessons as they ran, for JupyterLab:\n  {executed(folder, '').parent}")
     return folder
@@ -50,9 +50,3 @@ def next_folder(base: Path) -> Path:
 def executed(folder: Path, lesson: str) -> Path:
     """Where the executed copy of a lesson goes: beside the run, which holds nothing but itself."""
     return folder.with_name(f"{folder.name}-lessons") / f"{lesson}.ipynb"
-
-
-def summary_text(folder: Path) -> str:
-    """The comparison as text: the table, then what may be concluded from it."""
-    rows = tables.results(folder)
-    return f"\n{report.format_table(tables.summarize(rows))}\n\n{report.format_cards(tables.cards(rows))}"

@@ -275,7 +275,7 @@ def install_online(python, venv):
             say("no C++ compiler found. If the build fails: " + compiler_advice())
         build = EngineBuild(python, wheels)
     try:
-        say("installing the other packages meanwhile (about a minute, 250 MB to download).")
+        say(f"installing the other packages{' meanwhile' if build else ''} (a minute or two, at most 250 MB).")
         others = [line for line in requirements(read_pyproject()) if not line.startswith(ENGINE)]
         pip(python, "install", "--quiet", *others)
         say(f"the other packages are in place ({time.time() - start:.0f} s).")
