@@ -423,12 +423,13 @@ def _notebook(arguments: argparse.Namespace) -> int:
 
 def _convert(arguments: argparse.Namespace) -> int:
     from benchkit.convert import convert_prompts
+    from benchkit.text import counted
 
     names = ("prompt", "expected", "limit", "overwrite")
     made = convert_prompts(
         arguments.source, arguments.target, **{name: getattr(arguments, name) for name in names}
     )
-    print(f"{len(made)} prompts in {arguments.target}")
+    print(f"{counted(len(made), 'prompt')} in {arguments.target}")
     return 0
 
 

@@ -16,7 +16,7 @@ from benchkit.text import number, one_line
 
 
 def side_by_side(folders: Sequence[str | Path], pair: Sequence[str] | None = None) -> dict[str, Any]:
-    """Everything a comparison says: verdicts, summary, cards, and the pairs prompt by prompt (or only `pair`)."""
+    """Everything a comparison says: verdicts, summary, cards, and all pairs (or only `pair`)."""
     opened = [open_run(folder) for folder in folders]
     rows = tables.results(opened)
     return {
@@ -62,7 +62,7 @@ def verdict_line(folder: str, verdict: Any) -> str:
 
 
 def format_pair(a: str, b: str, rows: pd.DataFrame) -> str:
-    """Two configurations prompt by prompt: one line a question, with the interval and what it allows to say."""
+    """Two configurations prompt by prompt: one line a question, its interval and what may be said."""
     lines = [f"{one_line(a, 60)} against {one_line(b, 60)}, paired by prompt:"]
     for row in rows.to_dict("records"):
         name = f"{row['metric']} ({row['unit']})" if row["unit"] else row["metric"]
@@ -73,5 +73,7 @@ def format_pair(a: str, b: str, rows: pd.DataFrame) -> str:
 
 def _effect(row: dict[str, Any]) -> str:
     kind = "ratio" if pd.notna(row["ratio"]) else "difference"
+    if pd.isna(row[kind]):
+        return "–"
     interval = f" [{number(row['low'])} to {number(row['high'])}]" if pd.notna(row["low"]) else ""
     return f"{kind} {number(row[kind])}{interval}"

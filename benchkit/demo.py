@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchkit import compare, places
 from benchkit.bench import duration
-from benchkit.notebooks import execute
+from benchkit.notebooks import NotebookError, execute
 from benchkit.runs import read_json
 
 MODELS = ["gguf:pocket-xs", "gguf:pocket-s", "gguf:pocket-m", "gguf:pocket-m:Q4_K_M"]
@@ -21,10 +21,10 @@ def demo(out: Path | None = None) -> Path:
     interrupted is continued instead.
     """
     began = time.monotonic()
-    folder = next_folder(Path(out or places.OUTPUTS / "demo").resolve())
-    print(f"Measuring {len(MODELS)} models with 60 prompts, then analysing and comparing: about two minutes.\n"
-          f"Into {folder}; if you interrupt it, the same command continues.", flush=True)  # fmt: skip
-    execute("02_run_benchmark", MEASURE | {"output_folder": str(folder)}, executed(folder, "02_run_benchmark"))
+    base = Path(out or places.OUTPUTS / "demo").resolve()
+    print(f"Measuring {len(MODELS)} models with 60 prompts, analysing, comparing: about two minutes.\n"
+          "If you interrupt it, the same command continues.", flush=True)  # fmt: skip
+    folder = measure(base)
     execute("03_analyze_results", {"run_folder": str(folder)}, executed(folder, "03_analyze_results"))
     execute("05_compare_models", {"run_folders": [str(folder)]}, executed(folder, "05_compare_models"))
     print(f"\n{compare.as_text(compare.side_by_side([folder]), with_pairs=False)}")
@@ -33,18 +33,36 @@ def demo(out: Path | None = None) -> Path:
     return folder
 
 
-def next_folder(base: Path) -> Path:
-    """The folder of the newest unfinished run, or the next new one.
+def measure(base: Path) -> Path:
+    """Run lesson 02, afresh where an interrupted run cannot be continued (other versions, settings)."""
+    interrupted, new = last_and_next(base)
+    if interrupted:
+        try:
+            return run_lesson(interrupted)
+        except NotebookError as problem:
+            print(f"{problem}\nThat run cannot be continued, so a new one begins.", flush=True)
+    return run_lesson(new)
+
+
+def run_lesson(folder: Path) -> Path:
+    """Measure into a folder, by lesson 02."""
+    parameters = MEASURE | {"output_folder": str(folder)}
+    execute("02_run_benchmark", parameters, executed(folder, "02_run_benchmark"))
+    return folder
+
+
+def last_and_next(base: Path) -> tuple[Path | None, Path]:
+    """The newest run's folder if that was interrupted, and the folder for a new one.
 
     >>> import tempfile
-    >>> next_folder(Path(tempfile.mkdtemp())).name
-    'run-1'
+    >>> last, new = last_and_next(Path(tempfile.mkdtemp()))
+    >>> last, new.name
+    (None, 'run-1')
     """
-    numbers = [int(p.name[4:]) for p in base.glob("run-*") if p.name[4:].isdigit()]
-    newest = base / f"run-{max(numbers, default=0)}"
-    if numbers and read_json(newest / "status.json", {}).get("state") != "complete":
-        return newest
-    return base / f"run-{max(numbers, default=0) + 1}"
+    newest = max((int(p.name[4:]) for p in base.glob("run-*") if p.name[4:].isdigit()), default=0)
+    folder = base / f"run-{newest}"
+    interrupted = newest and read_json(folder / "status.json", {}).get("state") != "complete"
+    return folder if interrupted else None, base / f"run-{newest + 1}"
 
 
 def executed(folder: Path, lesson: str) -> Path:

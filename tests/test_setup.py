@@ -20,7 +20,9 @@ import setup_env  # noqa: E402
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-USERS_LIST = "jupyterlab requests pandas matplotlib seaborn ipywidgets papermill nbval llama-cpp-python".split()
+USERS_LIST = (
+    "jupyterlab requests pandas matplotlib seaborn ipywidgets papermill nbval llama-cpp-python".split()
+)
 
 
 def bounds(lines) -> dict[str, str]:
