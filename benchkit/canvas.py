@@ -1,4 +1,4 @@
-"""What every figure shares: the style, the layout, text that can be drawn, and the one way to show a figure."""
+"""What every figure shares: style, layout, text that can be drawn, and the one way to show a figure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,19 @@ from benchkit.text import visible
 WIDTH = 9.0  # inches; a notebook's column
 INK, GREY = "#1b1b1b", "#595959"
 COLOURS = ("#0173b2", "#d55e00", "#029e73", "#c4609f", "#56788c", "#a8703a", "#2f8fc9", "#b98000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "*", "<")  # as many as are not a multiple of the colours
+MARKERS = (
+    "o",
+    "s",
+    "^",
+    "D",
+    "v",
+    "P",
+    "X",
+    "p",
+    "h",
+    "*",
+    "<",
+)  # as many as are not a multiple of the colours
 HATCHES = ("", "//", "..", "\\\\", "xx", "--", "++", "oo")
 STYLE = {
     **sns.axes_style("whitegrid"),
@@ -217,7 +229,7 @@ def beside(ax: Any, y: float, text: str, x: float = 1.02, **style: Any) -> None:
 
 
 def is_wide(values: Iterable[float]) -> bool:
-    """Whether positive values span more than a factor of 30, so that only a logarithmic axis shows them all."""
+    """Whether positive values span more than a factor of 30: only a logarithmic axis shows them all."""
     positive = [v for v in values if v > 0]
     return bool(positive) and max(positive) / min(positive) > 30
 

@@ -85,7 +85,9 @@ def _by_prompt(results: pd.DataFrame, column: str, purpose: str = "quality") -> 
     return {c: values for c, values in found.items() if values}
 
 
-def _spreads(results: pd.DataFrame, column: str, purpose: str = "quality", tail: bool = False) -> dict[str, Spread]:
+def _spreads(
+    results: pd.DataFrame, column: str, purpose: str = "quality", tail: bool = False
+) -> dict[str, Spread]:
     return {c: _spread(v.values(), tail) for c, v in _by_prompt(results, column, purpose).items()}
 
 
@@ -123,7 +125,9 @@ def _strip(ax: Any, y: float, s: Spread, look: Look, height: float = 0.52, fill:
                linewidth=0, zorder=2)  # fmt: skip
     if s.interval is not None:
         ax.plot([s.interval.low, s.interval.high], [y, y], color=INK, lw=3.2, zorder=3, solid_capstyle="butt")
-    ax.plot(s.median, y, marker=look.marker, ms=9 if height > 0.4 else 8, mfc=fill, mec=INK, mew=1.5, zorder=4)
+    ax.plot(
+        s.median, y, marker=look.marker, ms=9 if height > 0.4 else 8, mfc=fill, mec=INK, mew=1.5, zorder=4
+    )
     if s.p95 is not None:
         ax.plot([s.p95] * 2, [y - 0.33, y + 0.33], color=INK, lw=1.4, ls=(0, (3, 1.5)), zorder=3)
 
@@ -170,7 +174,9 @@ def ttft_figure(results: pd.DataFrame) -> FigureAndAlt:
     """How long until the first token: one mark a prompt, the median and its interval."""
     fig, alt = _strips(results, "ttft_ms", "Time to first token by configuration", "TTFT", "ms")
     lengths = [n for values in _by_prompt(results, "n_prompt_tokens").values() for n in values.values()]
-    return fig, alt + (f" Prompts were {min(lengths):,.0f} to {max(lengths):,.0f} tokens long." if lengths else "")
+    return fig, alt + (
+        f" Prompts were {min(lengths):,.0f} to {max(lengths):,.0f} tokens long." if lengths else ""
+    )
 
 
 @styled
@@ -181,7 +187,7 @@ def ecdf_figure(results: pd.DataFrame) -> FigureAndAlt:
     if not spreads:
         return nothing(title, "no request was completed")
     fig, ax = canvas(title, f"Each step is one prompt{_trials(results)}; replies stop by themselves.", 4.2,
-                     "Read across at 50 % for the median, at 95 % for P95 (as a number only from 59 prompts).")  # fmt: skip
+                     "Read across at 50 % for the median, at 95 % for P95 (a number only from 59 prompts).")  # fmt: skip
     look = looks(_names(results))
     for i, (name, s) in enumerate(spreads.items()):
         _steps(ax, s, look[name], ("-", "--", "-.", ":")[i % 4], f"{label(name, 40)} (n = {s.n})")
@@ -210,22 +216,26 @@ def length_figure(results: pd.DataFrame) -> FigureAndAlt:
     if not pairs:
         return nothing(title, "no completed request has both a latency and a token count")
     fig, ax = canvas(title, f"Each mark is one prompt{_trials(results)}; replies stop by themselves.", 4.4,
-                     "Lines: Theil–Sen fits, from six prompts on; they describe this run and carry no interval.")  # fmt: skip
+                     "Lines: Theil–Sen fits, from six prompts on; they describe, and carry no interval.")  # fmt: skip
     look = looks(_names(results))
     slopes = {c: _slope_line(ax, p, look[c], c) for c, p in pairs.items()}
     ax.set(xlabel="Length of the reply (output tokens)", ylabel="Latency of the whole reply (s)")
     ax.set_xlim(left=0)
     ax.set_ylim(0, ax.get_ylim()[1] * (1.06 + 0.075 * len(pairs)))  # room for the legend
     ax.legend(loc="upper left")
-    told = _list(f"{c} {_slope_said(slopes[c])} (n = {counted(len(p), 'prompt')}, replies of {p[:, 0].min():,.0f} "
-                 f"to {p[:, 0].max():,.0f} tokens)" for c, p in pairs.items())  # fmt: skip
+    told = _list(f"{c} {_slope_said(slopes[c])} (n = {counted(len(p), 'prompt')}, replies of "
+                 f"{p[:, 0].min():,.0f} to {p[:, 0].max():,.0f} tokens)" for c, p in pairs.items())  # fmt: skip
     return fig, visible(f"{title}: {told}.")
 
 
 def _lengths_and_seconds(results: pd.DataFrame) -> dict[str, np.ndarray]:
     """For each configuration one row a prompt: output tokens, seconds."""
     tokens, seconds = _by_prompt(results, "n_output_tokens"), _by_prompt(results, "latency_s")
-    pairs = {c: [(tokens[c][p], s) for p, s in seconds[c].items() if p in tokens[c]] for c in seconds if c in tokens}
+    pairs = {
+        c: [(tokens[c][p], s) for p, s in seconds[c].items() if p in tokens[c]]
+        for c in seconds
+        if c in tokens
+    }
     return {c: np.array(p) for c, p in pairs.items() if p}
 
 
@@ -235,8 +245,8 @@ def _slope_line(ax: Any, pairs: np.ndarray, look: Look, name: str) -> float | No
     can_fit = len(pairs) >= stats.MIN_PROMPTS and len(set(tokens)) > 1
     slope, start = theilslopes(seconds, tokens)[:2] if can_fit else (None, None)
     said = _slope_said(None if slope is None else 1000 * slope)
-    ax.plot(tokens, seconds, ls="", marker=look.marker, ms=5.5, color=look.colour, alpha=0.75, mec="white", mew=0.4,
-            label=f"{label(name, 40)}: {said}, n = {len(pairs)}")  # fmt: skip
+    ax.plot(tokens, seconds, ls="", marker=look.marker, ms=5.5, color=look.colour, alpha=0.75, mec="white",
+            mew=0.4, label=f"{label(name, 40)}: {said}, n = {len(pairs)}")  # fmt: skip
     if slope is None:
         return None
     ends = np.array([tokens.min(), tokens.max()])
@@ -258,7 +268,9 @@ def decode_figure(results: pd.DataFrame) -> FigureAndAlt:
         return nothing(title, "no completed reply was long enough to have a decode speed")
     spreads = [*forced.values(), *natural.values()]
     note = _strip_note(spreads) + " Natural replies differ in length: read their speeds, do not rank by them."
-    fig, ax = canvas(title, _decode_subtitle(results, bool(forced)), 1.7 + (0.85 if forced else 0.6) * len(names), note)
+    fig, ax = canvas(
+        title, _decode_subtitle(results, bool(forced)), 1.7 + (0.85 if forced else 0.6) * len(names), note
+    )
     look = looks(_names(results))
     for y, name in enumerate(names):
         for at, s, kind in _decode_rows(y, forced.get(name), natural.get(name)):
@@ -326,14 +338,16 @@ class Rate:
 
 
 def rates(results: pd.DataFrame, by: str | None = None) -> dict[tuple[str, str], Rate]:
-    """(configuration, group) → its pass rate; by "category", by "check", or all prompts together (group "")."""
+    """(configuration, group) → its pass rate: by "category", by "check", or of all prompts (group '')."""
     if not len(results):
         return {}
     table = tables.pass_rates(results, (by,) if by else ())
     group = table[by].fillna("(none)") if by else [""] * len(table)
     keys = zip(table["configuration"], group, strict=True)
     values = zip(table["passed"], table["n"], table["low"], table["high"], strict=True)
-    return {key: Rate(float(p), int(n), low, high) for key, (p, n, low, high) in zip(keys, values, strict=True)}
+    return {
+        key: Rate(float(p), int(n), low, high) for key, (p, n, low, high) in zip(keys, values, strict=True)
+    }
 
 
 @styled
@@ -371,7 +385,9 @@ def _quality_note(found: Iterable[Rate]) -> str:
 
 def _heat(ax: Any, names: list[str], groups: list[str], cells: Mapping[tuple[str, str], Rate]) -> None:
     """The heat map: one column a configuration, one row a group, the counts as text."""
-    shares = pd.DataFrame([[100 * cells[c, g].share if (c, g) in cells else np.nan for c in names] for g in groups])
+    shares = pd.DataFrame(
+        [[100 * cells[c, g].share if (c, g) in cells else np.nan for c in names] for g in groups]
+    )
     texts = np.array([[str(cells.get((c, g), "–")) for c in names] for g in groups])
     sns.heatmap(shares, ax=ax, vmin=0, vmax=100, cmap="crest", linewidths=1.5, annot=texts, fmt="",
                 annot_kws={"fontsize": 9.5}, cbar_ax=ax.inset_axes((1.02, 0, 0.025, 1)))  # fmt: skip
@@ -388,7 +404,7 @@ def _heat(ax: Any, names: list[str], groups: list[str], cells: Mapping[tuple[str
 def _heat_labels(ax: Any, names: list[str], groups: list[str]) -> None:
     """Names of the columns on top, slanted where there are many."""
     slant = {"rotation": 40, "ha": "left", "rotation_mode": "anchor"} if len(names) > 6 else {"rotation": 0}
-    ax.set_xticks(np.arange(len(names)) + 0.5, [label(name, 18) for name in names], **slant)
+    ax.set_xticks(np.arange(len(names)) + 0.5, [label(name, 40 if len(names) > 6 else 18) for name in names], **slant)
     ax.set_yticks(np.arange(len(groups)) + 0.5, [label(group, 30) for group in groups], rotation=0)
     ax.tick_params(axis="both", length=0, labeltop=True, labelbottom=False)
     ax.tick_params(axis="x", top=False, bottom=False)
@@ -408,7 +424,7 @@ def readable_on(background: tuple[float, ...]) -> str:
 def _dot(ax: Any, y: float, rate: Rate, look: Look, size: float = 8) -> None:
     if rate.n >= stats.MIN_PROMPTS:
         ax.plot([100 * rate.low, 100 * rate.high], [y, y], color=INK, lw=2.2, zorder=2, solid_capstyle="butt")
-    ax.plot(100 * rate.share, y, marker=look.marker, ms=size, mfc=look.colour, mec=INK, mew=1, zorder=3)
+    ax.plot(100 * rate.share, y, marker=look.marker, ms=size, mfc=look.colour, mec=INK, mew=1, zorder=3, clip_on=False)
 
 
 def _rate_told(rate: Rate) -> str:
@@ -433,7 +449,9 @@ def checks_figure(results: pd.DataFrame) -> FigureAndAlt:
         return nothing(title, "no check was run")
     names, groups = list(dict.fromkeys(c for c, _ in cells)), list(dict.fromkeys(g for _, g in cells))
     n_rows = math.ceil(len(names) / 4)
-    subtitle = f"Prompts whose reply passed the check{_shares_of_trials(results)}. Beside each row: passed/asked."
+    subtitle = (
+        f"Prompts whose reply passed the check{_shares_of_trials(results)}. Beside each row: passed/asked."
+    )
     note = "Bars: 95 % Wilson intervals, n counts prompts; none below six prompts (fixed set)."
     fig, axes = canvas(title, subtitle, 1.35 + n_rows * (0.62 + 0.27 * len(groups)), note, nrows=n_rows,
                        ncols=min(4, len(names)), sharey=True, sharex=True, squeeze=False)  # fmt: skip
@@ -446,7 +464,9 @@ def checks_figure(results: pd.DataFrame) -> FigureAndAlt:
     return fig, visible(f"{title}, prompts passed of prompts asked: {told}.")
 
 
-def _check_panel(ax: Any, name: str, groups: list[str], cells: Mapping[tuple[str, str], Rate], look: Look) -> None:
+def _check_panel(
+    ax: Any, name: str, groups: list[str], cells: Mapping[tuple[str, str], Rate], look: Look
+) -> None:
     for y, group in enumerate(groups):
         if (name, group) in cells:
             _dot(ax, y, cells[name, group], look, size=6.5)
@@ -466,7 +486,9 @@ def tradeoff_figure(summary: pd.DataFrame) -> FigureAndAlt:
     known = summary.dropna(subset=["decode_tokens_per_s", "pass_rate"]) if len(summary) else summary
     if known.empty:
         return nothing(title, "no configuration has both a decode speed and a pass rate")
-    points = {r["configuration"]: (r["decode_tokens_per_s"], 100 * r["pass_rate"]) for _, r in known.iterrows()}
+    points = {
+        r["configuration"]: (r["decode_tokens_per_s"], 100 * r["pass_rate"]) for _, r in known.iterrows()
+    }
     front = pareto_front(points)
     fig, ax = canvas(title, _tradeoff_subtitle(known), 5.0, _tradeoff_note(known))
     look = looks(summary["configuration"])
@@ -474,8 +496,9 @@ def tradeoff_figure(summary: pd.DataFrame) -> FigureAndAlt:
     for _, row in known.iterrows():
         _cross(ax, row, look[row["configuration"]])
     scale = scale_x(ax, [x for x, _ in points.values()])
-    ax.set(xlabel=f"Decode speed (tok/s{scale})", ylabel="Prompts that passed every check (%)", ylim=(-3, 106))
-    _label_points(fig, ax, points)
+    ax.set(xlabel=f"Decode speed (tok/s{scale})", ylabel="Prompts that passed every check (%)")
+    ax.set_ylim(-3, min(106, ax.dataLim.y1 + 22))
+    _label_points(fig, ax, points, look)
     told = _list(f"{row['configuration']} {_tradeoff_told(row)}" for _, row in known.iterrows())
     return fig, visible(f"{title}: {told}. {_front_told(front, list(points))}")
 
@@ -520,13 +543,13 @@ def _cross(ax: Any, row: pd.Series, look: Look) -> None:
     ax.plot(x, y, marker=look.marker, ms=10, mfc=look.colour, mec=INK, mew=1.2, ls="", zorder=4)
 
 
-#: Where a point's name may stand: shift in points, and how it is aligned there.
-PLACES = ((9, 8, "left", "bottom"), (9, -8, "left", "top"), (-9, 8, "right", "bottom"), (-9, -8, "right", "top"),
-          (9, 22, "left", "bottom"), (9, -22, "left", "top"), (-9, 22, "right", "bottom"), (-9, -22, "right", "top"))  # fmt: skip
+#: Where a point's name may stand: shifts in points, near ones first.
+PLACES = [(dx * r, dy * r) for r in (9, 22, 38, 56, 78) for dx, dy in
+          ((1, 0.9), (1, -0.9), (-1, 0.9), (-1, -0.9), (0.2, 1.2), (0.2, -1.2), (-0.2, 1.2), (-0.2, -1.2))]  # fmt: skip
 
 
-def _label_points(fig: Figure, ax: Any, points: Mapping[str, tuple[float, float]]) -> None:
-    """Each point's name beside it, at the place where it covers the fewest points, lines and names."""
+def _label_points(fig: Figure, ax: Any, points: Mapping[str, tuple[float, float]], look: Mapping[str, Look]) -> None:
+    """Each point's name near it, at the place where it covers the fewest points, lines and names."""
     fig.draw_without_rendering()  # fixes the scales, so that distances can be taken in pixels
     pixels = {name: ax.transData.transform(at) for name, at in points.items()}
     taken = [Bbox.from_bounds(x - 9, y - 9, 18, 18) for x, y in pixels.values()] + _line_boxes(ax)
@@ -534,20 +557,26 @@ def _label_points(fig: Figure, ax: Any, points: Mapping[str, tuple[float, float]
         text = ax.annotate(label(name, 40), points[name], xytext=(0, 0), textcoords="offset points", fontsize=9.5)
         text.set_in_layout(False)
         costs = [_cost_of_place(fig, ax, text, place, taken) for place in PLACES]
-        _put(text, PLACES[int(np.argmin(costs))])
+        place = PLACES[int(np.argmin(costs))]
+        _put(text, place)
         taken.append(text.get_window_extent())
+        if max(map(abs, place)) > 20:  # too far to belong to its point by itself
+            ax.annotate("", points[name], xytext=place, textcoords="offset points", zorder=5, in_layout=False,
+                        arrowprops={"arrowstyle": "-", "color": look[name].colour, "lw": 1.2, "shrinkA": 0})  # fmt: skip
 
 
-def _put(text: Any, place: tuple) -> None:
-    dx, dy, ha, va = place
-    text.set(position=(dx, dy), ha=ha, va=va)
+def _put(text: Any, place: tuple[float, float]) -> None:
+    dx, dy = place
+    sideways = "center" if abs(dx) < 0.5 * abs(dy) else "left" if dx > 0 else "right"
+    text.set(position=place, ha=sideways, va="bottom" if dy > 0 else "top")
 
 
-def _cost_of_place(fig: Figure, ax: Any, text: Any, place: tuple, taken: list[Bbox]) -> float:
+def _cost_of_place(fig: Figure, ax: Any, text: Any, place: tuple[float, float], taken: list[Bbox]) -> float:
+    """How bad a place is: off the axes worst, then what it covers, then how far it is."""
     _put(text, place)
     box = text.get_window_extent()
     outside = box.x0 < ax.bbox.x0 or box.x1 > fig.bbox.x1 - 4 or box.y0 < ax.bbox.y0 or box.y1 > ax.bbox.y1
-    return 1000 * outside + sum(map(box.overlaps, taken))
+    return 1000 * outside + sum(map(box.overlaps, taken)) + math.hypot(*place) / 60
 
 
 def _line_boxes(ax: Any) -> list[Bbox]:
@@ -558,7 +587,11 @@ def _line_boxes(ax: Any) -> list[Bbox]:
 
 def _tradeoff_subtitle(known: pd.DataFrame) -> str:
     sources = set(known["decode_source"].dropna())
-    natural = "of natural replies, whose lengths differ" if sources == {"natural"} else "of mixed kinds: do not compare"
+    natural = (
+        "of natural replies, whose lengths differ"
+        if sources == {"natural"}
+        else "of mixed kinds: do not compare"
+    )
     how = "of replies forced to one length" if sources == {"forced"} else natural
     return f"Decode speed {how}; quality of replies that stop by themselves. Up and to the right is better."
 
@@ -569,7 +602,9 @@ def _tradeoff_note(known: pd.DataFrame) -> str:
     missing = [said.split()[0] for said, _ in named if said not in drawn]
     bars = f"Bars: 95 % intervals of {' and '.join(drawn)}. " if drawn else ""
     fixed = f"Fixed set, so no interval: {' and '.join(missing)}. " if missing else ""
-    return f"{bars}{fixed}Dashed: Pareto front of these estimates; a comparison paired by prompt can tell more."
+    return (
+        f"{bars}{fixed}Dashed: Pareto front of these estimates; a comparison paired by prompt can tell more."
+    )
 
 
 def _tradeoff_told(row: pd.Series) -> str:
@@ -588,7 +623,9 @@ def memory_figure(results: pd.DataFrame) -> FigureAndAlt:
     if known.empty:
         return nothing(title, "memory was not measured")
     sources = ", ".join(dict.fromkeys(str(s).replace("_", " ") for s in known["memory_source"].dropna()))
-    fig, ax = canvas(title, f"Source: {sources or 'not named'}.", 1.6 + 0.55 * len(known), _memory_note(known))
+    fig, ax = canvas(
+        title, f"Source: {sources or 'not named'}.", 1.6 + 0.55 * len(known), _memory_note(known)
+    )
     look = looks(_names(results))
     for y, (_, row) in enumerate(known.iterrows()):
         _memory_bar(ax, y, row, look[row["configuration"]])
@@ -609,10 +646,20 @@ def _memory_note(known: pd.DataFrame) -> str:
 
 
 def _memory_bar(ax: Any, y: float, row: pd.Series, look: Look) -> None:
-    ax.barh(y, row["peak_memory_mib"], height=0.55, color=look.colour, alpha=0.8, hatch=look.hatch, edgecolor="white",
-            zorder=2)  # fmt: skip
+    ax.barh(y, row["peak_memory_mib"], height=0.55, color=look.colour, alpha=0.8, hatch=look.hatch,
+            edgecolor="white", zorder=2)  # fmt: skip
     if pd.notna(row["memory_delta_mib"]):
-        ax.plot(row["memory_delta_mib"], y, marker="D", ms=7, mfc="white", mec=INK, mew=1.3, zorder=4, clip_on=False)
+        ax.plot(
+            row["memory_delta_mib"],
+            y,
+            marker="D",
+            ms=7,
+            mfc="white",
+            mec=INK,
+            mew=1.3,
+            zorder=4,
+            clip_on=False,
+        )
     if pd.notna(row["size_mib"]):
         ax.plot([row["size_mib"]] * 2, [y - 0.36, y + 0.36], color=INK, lw=1.6, ls=(0, (3, 1.5)), zorder=3)
     beside(ax, y, f"{number(row['peak_memory_mib'])} MiB, n = {row['n_requests']}")
@@ -634,7 +681,7 @@ def seconds_per_correct_figure(summary: pd.DataFrame) -> FigureAndAlt:
     cost = dict(zip(known["configuration"], known["seconds_per_correct"].astype(float), strict=True))
     n = dict(zip(known["configuration"], known["n_judged"], strict=True))
     note = 'A ratio of sums, drawn without interval; "never" means that no answer was correct.'
-    fig, ax = canvas(title, "Time spent on all judged replies, over the number of correct ones. Less is better.",
+    fig, ax = canvas(title, "Time spent on judged replies, over the number of correct ones. Less is better.",
                      1.5 + 0.5 * len(cost), note)  # fmt: skip
     look = looks(summary["configuration"])
     finite = [seconds for seconds in cost.values() if math.isfinite(seconds)]
@@ -642,7 +689,9 @@ def seconds_per_correct_figure(summary: pd.DataFrame) -> FigureAndAlt:
     for y, (name, seconds) in enumerate(cost.items()):
         if math.isfinite(seconds):
             ax.plot([start, seconds], [y, y], color=look[name].colour, lw=2.5, zorder=2)
-            ax.plot(seconds, y, marker=look[name].marker, ms=10, mfc=look[name].colour, mec=INK, mew=1.2, zorder=3)
+            ax.plot(
+                seconds, y, marker=look[name].marker, ms=10, mfc=look[name].colour, mec=INK, mew=1.2, zorder=3
+            )
         beside(ax, y, f"{metrics.show_seconds_per_correct(seconds)}, n = {n[name]}")
     rows(ax, list(cost))
     ax.set_xlabel(f"Seconds per correct answer (s{scale_x(ax, finite)})")
@@ -666,15 +715,16 @@ def timeline_figure(recording: Recording) -> FigureAndAlt:
     unit = "token" if recording.chunks_are_tokens else "chunk"
     fig, (lane, steps) = canvas(
         title, f"{counted(len(chunks), unit)} in {number(end_ms)} ms; state {recording.state}.", 4.3,
-        f"Every mark is one {unit}. Upper bar: waiting for the first, receiving, and the {number(end_ms - at[-1])} ms "
-        "from the last to the end of the stream.", nrows=2, sharex=True, height_ratios=[1, 4.2])  # fmt: skip
+        f"Every mark is one {unit}. Upper bar: waiting for the first, receiving, and the "
+        f"{number(end_ms - at[-1])} ms from the last to the end of the stream.",
+        nrows=2, sharex=True, height_ratios=[1, 4.2])  # fmt: skip
     _lane(lane, at, end_ms)
     _staircase(steps, at, [c.text for c in chunks], end_ms, unit)
     gaps = np.diff(at)
     pace = f", then {len(gaps):,} more" if len(gaps) else ""
     pace += f" with a median gap of {number(np.median(gaps))} ms" if len(gaps) else ""
-    return fig, visible(f"{title}: the first {unit} came after {number(at[0])} ms (TTFT){pace}; the reply ended after "
-                        f"{number(end_ms)} ms (latency), state {recording.state}.")  # fmt: skip
+    return fig, visible(f"{title}: the first {unit} came after {number(at[0])} ms (TTFT){pace}; the reply "
+                        f"ended after {number(end_ms)} ms (latency), state {recording.state}.")  # fmt: skip
 
 
 def _lane(ax: Any, at: np.ndarray, end_ms: float) -> None:
@@ -682,10 +732,13 @@ def _lane(ax: Any, at: np.ndarray, end_ms: float) -> None:
     phases = (("waiting", 0.0, at[0], COLOURS[1], "//"), ("receiving", at[0], at[-1], COLOURS[0], ""),
               ("closing", at[-1], end_ms, "#6f6f6f", ".."))  # fmt: skip
     for name, start, stop, colour, hatch in phases:
-        ax.barh(0, stop - start, left=start, height=0.7, color=colour, hatch=hatch, edgecolor="white", linewidth=0)
+        ax.barh(
+            0, stop - start, left=start, height=0.7, color=colour, hatch=hatch, edgecolor="white", linewidth=0
+        )
         if stop - start > 0.12 * end_ms:
-            ax.text((start + stop) / 2, 0, f"{name}\n{number(stop - start)} ms", ha="center", va="center", fontsize=9,
-                    color="white", fontweight="bold", bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.5})  # fmt: skip
+            ax.text((start + stop) / 2, 0, f"{name}\n{number(stop - start)} ms", ha="center", va="center",
+                    fontsize=9, color="white", fontweight="bold",
+                    bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.5})  # fmt: skip
     ax.set_axis_off()
     ax.set_ylim(-0.45, 0.45)
 
@@ -693,11 +746,13 @@ def _lane(ax: Any, at: np.ndarray, end_ms: float) -> None:
 def _staircase(ax: Any, at: np.ndarray, texts: list[str], end_ms: float, unit: str) -> None:
     """Chunks counted up as they arrive; with their text where there are few enough to read."""
     count = np.arange(1, len(at) + 1)
-    ax.plot(np.r_[0, at, end_ms], np.r_[0, count, count[-1]], drawstyle="steps-post", color=COLOURS[0], lw=1.3)
+    ax.plot(
+        np.r_[0, at, end_ms], np.r_[0, count, count[-1]], drawstyle="steps-post", color=COLOURS[0], lw=1.3
+    )
     ax.plot(at, count, ls="", marker="o", ms=4 if len(at) <= 60 else 2.5, color=COLOURS[0], zorder=3)
     ax.axvline(at[0], color=COLOURS[1], lw=1.2, ls=(0, (4, 2)), zorder=1)
-    ax.annotate(f"first {unit}: {number(at[0])} ms", (at[0], 0.985), xycoords=("data", "axes fraction"), xytext=(5, 0),
-                textcoords="offset points", va="top", fontsize=9, color=GREY)  # fmt: skip
+    ax.annotate(f"first {unit}: {number(at[0])} ms", (at[0], 0.985), xycoords=("data", "axes fraction"),
+                xytext=(5, 0), textcoords="offset points", va="top", fontsize=9, color=GREY)  # fmt: skip
     for x, y, text in zip(at, count, texts, strict=True) if len(texts) <= 40 else ():
         ax.annotate(_signs(text), (x, y), xytext=(-3, 2), textcoords="offset points", ha="right", fontsize=8)
     ax.set(xlabel="Time since the request was sent (ms)", ylabel=f"{unit.capitalize()}s so far")

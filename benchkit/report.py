@@ -41,70 +41,88 @@ class Term:
     column: str
     name: str
     unit: str
-    formula: str
     group: str
+    formula: str
 
 
 TERMS = (
-    Term("n_requests", "requests", "", "requests sent, warm-up not counted", "Requests"),
-    Term("n_errors", "requests that failed", "", "those that ended in an error, a timeout or a broken stream",
-         "Requests"),
-    Term("n_empty", "replies without text", "", "those that ended in order, but brought nothing", "Requests"),
-    Term("latency_median_s", "latency, median", "s", "t_end − t_sent; the median over prompts, each prompt by the "
-         "median of its trials; below it the 95 % interval", "Time"),
-    Term("latency_mean_s", "latency, mean", "s", "mean over prompts of the same per-prompt medians; no interval: a "
-         "mean of few prompts has none that holds", "Time"),
-    Term("latency_p95_s", "latency, P95", "s", "the latency that 95 % of prompts stay below; shown from 59 prompts, "
-         "below that not even an upper bound on it is known", "Time"),
-    Term("latency_p99_s", "latency, P99", "s", "the latency that 99 % of prompts stay below; shown from 299 prompts",
-         "Time"),
-    Term("latency_max_s", "latency, longest", "s", "the longest latency of any completed request", "Time"),
-    Term("reply_tokens_median", "length of the reply, median", "tokens", "n; latencies of replies of unlike length "
-         "do not compare models", "Time"),
-    Term("ttft_median_ms", "time to first token (TTFT), median", "ms", "t_first − t_sent; the median over prompts",
-         "Time"),
-    Term("decode_tokens_per_s", "decode speed", "tok/s", "(n − k₁) / (t_last − t_first): one user's speed once the "
-         "reply runs, first token excluded; of forced-length replies where the run has them", "Speed"),
-    Term("prefill_tokens_per_s", "prefill speed, engine", "tok/s", "new prompt tokens / the engine's prompt time",
-         "Speed"),
-    Term("tokens_per_s", "throughput, one at a time", "tok/s", "Σ n / Σ latency: ratio of sums, never a mean of "
-         "ratios", "Speed"),
-    Term("tokens_per_min", "throughput, one at a time", "tok/min", "60 × Σ n / Σ latency", "Speed"),
-    Term("requests_per_min", "requests, one at a time", "req/min", "60 × completed requests / Σ latency", "Speed"),
-    Term("pass_rate", "prompts correct", "%", "share of prompts whose reply passed every check; a prompt that passed "
-         "2 of 3 trials counts 2/3; below it the 95 % Wilson interval", "Quality"),
-    Term("seconds_per_correct", "seconds per correct answer", "s", "Σ latency / number correct; \"never\" where none "
-         "was", "Quality"),
-    Term("perplexity", "perplexity", "", "exp(−(1/N) Σ ln p(xᵢ | x before i)); comparable only between models with "
-         "one tokenizer", "Quality"),
-    Term("load_s", "load time", "s", "from the request to load until the model could answer", "Memory and loading"),
-    Term("peak_memory_mib", "peak memory", "MiB", "highest value of the named source less its baseline",
-         "Memory and loading"),
-    Term("memory_delta_mib", "memory delta", "MiB", "after less before a request: what many scripts call \"memory "
-         "usage\"", "Memory and loading"),
-    Term("size_mib", "model file", "MiB", "bytes of the file / 2²⁰", "Memory and loading"),
+    Term("n_requests", "requests", "", "Requests",
+         "requests sent, warm-up not counted"),
+    Term("n_errors", "requests that failed", "", "Requests",
+         "those that ended in an error, a timeout or a broken stream"),
+    Term("n_empty", "replies without text", "", "Requests",
+         "those that ended in order, but brought nothing"),
+    Term("latency_median_s", "latency, median", "s", "Time",
+         "t_end − t_sent; the median over prompts, each prompt by the median of its trials; below "
+         "it the 95 % interval"),
+    Term("latency_mean_s", "latency, mean", "s", "Time",
+         "mean over prompts of the same per-prompt medians; no interval: a mean of few prompts has"
+         " none that holds"),
+    Term("latency_p95_s", "latency, P95", "s", "Time",
+         "the latency that 95 % of prompts stay below; shown from 59 prompts, below that not even "
+         "an upper bound on it is known"),
+    Term("latency_p99_s", "latency, P99", "s", "Time",
+         "the latency that 99 % of prompts stay below; shown from 299 prompts"),
+    Term("latency_max_s", "latency, longest", "s", "Time",
+         "the longest latency of any completed request"),
+    Term("reply_tokens_median", "length of the reply, median", "tokens", "Time",
+         "n; latencies of replies of unlike length do not compare models"),
+    Term("ttft_median_ms", "time to first token (TTFT), median", "ms", "Time",
+         "t_first − t_sent; the median over prompts"),
+    Term("decode_tokens_per_s", "decode speed", "tok/s", "Speed",
+         "(n − k₁) / (t_last − t_first): one user's speed once the reply runs, first token "
+         "excluded; of forced-length replies where the run has them"),
+    Term("prefill_tokens_per_s", "prefill speed, engine", "tok/s", "Speed",
+         "new prompt tokens / the engine's prompt time"),
+    Term("tokens_per_s", "throughput, one at a time", "tok/s", "Speed",
+         "Σ n / Σ latency: ratio of sums, never a mean of ratios"),
+    Term("tokens_per_min", "throughput, one at a time", "tok/min", "Speed",
+         "60 × Σ n / Σ latency"),
+    Term("requests_per_min", "requests, one at a time", "req/min", "Speed",
+         "60 × completed requests / Σ latency"),
+    Term("pass_rate", "prompts correct", "%", "Quality",
+         "share of prompts whose reply passed every check; a prompt that passed 2 of 3 trials "
+         "counts 2/3; below it the 95 % Wilson interval"),
+    Term("seconds_per_correct", "seconds per correct answer", "s", "Quality",
+         'Σ latency / number correct; "never" where none was'),
+    Term("perplexity", "perplexity", "", "Quality",
+         "exp(−(1/N) Σ ln p(xᵢ | x before i)); comparable only between models with one tokenizer"),
+    Term("load_s", "load time", "s", "Memory and loading",
+         "from the request to load until the model could answer"),
+    Term("peak_memory_mib", "peak memory", "MiB", "Memory and loading",
+         "highest value of the named source less its baseline"),
+    Term("memory_delta_mib", "memory delta", "MiB", "Memory and loading",
+         'after less before a request: what many scripts call "memory usage"'),
+    Term("size_mib", "model file", "MiB", "Memory and loading",
+         "bytes of the file / 2²⁰"),
 )  # fmt: skip
 
 #: Terms that only the figures or the artifacts show.
 OTHER_TERMS = (
-    Term("tpot", "time per output token (TPOT)", "ms/token", "(t_last − t_first) / (n − k₁)", ""),
-    Term("icl", "inter-chunk latency (ICL)", "ms", "gaps between consecutive pieces of text, one sample a gap", ""),
-    Term("median_interval", "95 % interval of a median", "", "between two of the sorted values, found by counting; "
-         "over prompts, from six prompts on; below that \"fixed set\"", ""),
-    Term("pareto", "Pareto front", "", "the configurations that no other is at least as good as in speed and in "
-         "quality, and better in one", ""),
+    Term("tpot", "time per output token (TPOT)", "ms/token", "",
+         "(t_last − t_first) / (n − k₁)"),
+    Term("icl", "inter-chunk latency (ICL)", "ms", "",
+         "gaps between consecutive pieces of text, one sample a gap"),
+    Term("median_interval", "95 % interval of a median", "", "",
+         "between two of the sorted values, found by counting; over prompts, from six prompts on; "
+         'below that "fixed set"'),
+    Term("pareto", "Pareto front", "", "",
+         "the configurations that no other is at least as good as in speed and in quality, and "
+         "better in one"),
 )  # fmt: skip
 
-CONTENTS = (("answers", "In short"), ("summary", "Summary"), ("pairs", "Pairs"), ("figures", "Figures"), ("quality", "Quality"),
-            ("prompts", "Prompts and replies"), ("errors", "Errors"), ("limits", "Limitations"),
-            ("machine", "Machine and settings"), ("again", "How to reproduce it"), ("terms", "Formulas"))  # fmt: skip
+CONTENTS = (
+    ("answers", "In short"), ("summary", "Summary"), ("pairs", "Pairs"), ("figures", "Figures"),
+    ("quality", "Quality"), ("prompts", "Prompts and replies"), ("errors", "Errors"), ("limits", "Limitations"),
+    ("machine", "Machine and settings"), ("again", "How to reproduce it"), ("terms", "Formulas"),
+)  # fmt: skip
 
 
 # ---------------------------------------------------------------- the file
 
 
 def write_report(run_or_runs: Any, path: str | os.PathLike | None = None) -> Path:
-    """Write the report of one or more runs as one HTML file; without a path, into the (first) run's folder."""
+    """Write the report of one or more runs as one HTML file; without a path, into the first run's folder."""
     opened = open_runs(run_or_runs)
     path = Path(path) if path is not None else opened[0].folder / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +145,9 @@ def report_html(opened: Sequence[Any]) -> str:
                   dict(zip(names, (run.manifest for run in opened), strict=True)))  # fmt: skip
 
 
-def render(results: pd.DataFrame, verdicts: Mapping[str, Any], manifests: Mapping[str, Mapping[str, Any]]) -> str:
+def render(
+    results: pd.DataFrame, verdicts: Mapping[str, Any], manifests: Mapping[str, Mapping[str, Any]]
+) -> str:
     """The report from a table of results, and a verdict and a manifest for each run in it."""
     summary = tables.summarize(results)
     css = _template_text("report.css")
@@ -151,7 +171,9 @@ def render(results: pd.DataFrame, verdicts: Mapping[str, Any], manifests: Mappin
     }
     values["contents"] = [(anchor, name) for anchor, name in CONTENTS if anchor != "pairs" or values["pairs"]]
     values = _all_visible(values)
-    return _environment().get_template("report.html.j2").render(**values, css=Markup(css), policy=_policy(css))
+    return (
+        _environment().get_template("report.html.j2").render(**values, css=Markup(css), policy=_policy(css))
+    )
 
 
 def _environment() -> Environment:
@@ -166,11 +188,13 @@ def _template_text(name: str) -> str:
 def _policy(css: str) -> str:
     """What the page may do: show its own style sheet and the pictures inside it. No script, no request."""
     digest = base64.b64encode(hashlib.sha256(css.encode("utf-8")).digest()).decode("ascii")
-    return f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
 
 
 def _all_visible(value: Any) -> Any:
-    """Every text in a nested value with hidden and reordering characters shown, so that nothing escapes it."""
+    """Every text in a nested value, with what hides or reorders made visible, so that nothing is missed."""
     if isinstance(value, str):
         return visible(value)
     if isinstance(value, Mapping):
@@ -186,10 +210,17 @@ def _all_visible(value: Any) -> Any:
 def _subtitle(results: pd.DataFrame, manifests: Mapping[str, Mapping[str, Any]]) -> str:
     asked = results[results["purpose"] == "quality"] if len(results) else results
     n = len(asked.groupby(["prompt_set", "prompt_index"])) if len(asked) else 0
-    machines = dict.fromkeys(str(m.get("machine", {}).get("cpu", "machine not recorded")) for m in manifests.values())
+    machines = dict.fromkeys(
+        str(m.get("machine", {}).get("cpu", "machine not recorded")) for m in manifests.values()
+    )
     days = sorted({str(m["created"])[:10] for m in manifests.values() if m.get("created")})
     models = results["configuration"].nunique() if len(results) else 0
-    parts = [counted(models, "configuration"), counted(n, "prompt"), counted(len(results), "request"), *machines]
+    parts = [
+        counted(models, "configuration"),
+        counted(n, "prompt"),
+        counted(len(results), "request"),
+        *machines,
+    ]
     return " · ".join([*parts, *([f"measured {' and '.join(days)}"] if days else [])])
 
 
@@ -206,8 +237,9 @@ def _card(card: Any) -> dict[str, Any]:
     """A card as shown: the winner with its value, or in its place why there is none."""
     ahead = card.winner or (card.leader if card.outcome == "only one" else None)
     value = card.value if ahead or not card.leader else f"{card.leader}: {card.value}"
-    return {"title": card.title[:1].upper() + card.title[1:], "winner": ahead or card.outcome, "decided": bool(ahead),
-            "value": "" if card.outcome == "not measured" else value, "reason": card.reason}  # fmt: skip
+    return {"title": card.title[:1].upper() + card.title[1:], "winner": ahead or card.outcome,
+            "decided": bool(ahead), "reason": card.reason,
+            "value": "" if card.outcome == "not measured" else value}  # fmt: skip
 
 
 # ---------------------------------------------------------------- the summary
@@ -228,7 +260,9 @@ def _summary_table(summary: pd.DataFrame) -> dict[str, Any]:
     fixed = any(row["n_prompts"] < stats.MIN_PROMPTS for row in rows)
     note = " Fixed set: fewer than six prompts, so there are no intervals." if fixed else ""
     return {
-        "columns": [{"name": row["configuration"], "n": counted(int(row["n_prompts"]), "prompt")} for row in rows],
+        "columns": [
+            {"name": row["configuration"], "n": counted(int(row["n_prompts"]), "prompt")} for row in rows
+        ],
         "groups": [group for group in groups if group["rows"]],
         "summary_caption": "Ranges are 95 % intervals over prompts; – means not measured." + note,
     }
@@ -253,11 +287,19 @@ def _range(column: str, row: Mapping[str, Any]) -> str:
     low, high = row.get(f"{column}_low"), row.get(f"{column}_high")
     if f"{column}_low" not in row:
         return ""
-    n = row["decode_n"] if column.startswith("decode") else row["n_judged"] if column == "pass_rate" else row["n_prompts"]
+    n = (
+        row["decode_n"]
+        if column.startswith("decode")
+        else row["n_judged"]
+        if column == "pass_rate"
+        else row["n_prompts"]
+    )
     source = f", {row['decode_source']}" if column.startswith("decode") else ""
     if _missing(low) or n < stats.MIN_PROMPTS:
         return stats.FIXED_SET + source
-    return (f"{100 * low:.0f}–{100 * high:.0f}" if column == "pass_rate" else f"{number(low)}–{number(high)}") + source
+    return (
+        f"{100 * low:.0f}–{100 * high:.0f}" if column == "pass_rate" else f"{number(low)}–{number(high)}"
+    ) + source
 
 
 def _missing(value: Any) -> bool:
@@ -313,8 +355,10 @@ def _pairs(results: pd.DataFrame) -> dict[str, Any] | None:
     return {"heads": [head for _, head in QUESTIONS], "rows": rows, "null": _null_run(results)}
 
 
-QUESTIONS = (("decode_tokens_per_s", "decode speed, A/B"), ("latency_s", "latency, A/B"), ("ttft_ms", "TTFT, A/B"),
-             ("pass_rate", "prompts correct, A − B"), ("seconds_per_correct", "seconds per correct, A/B"))  # fmt: skip
+QUESTIONS = (
+    ("decode_tokens_per_s", "decode speed, A/B"), ("latency_s", "latency, A/B"), ("ttft_ms", "TTFT, A/B"),
+    ("pass_rate", "prompts correct, A − B"), ("seconds_per_correct", "seconds per correct, A/B"),
+)  # fmt: skip
 
 
 def _pair_cell(line: Mapping[str, Any] | None) -> dict[str, str]:
@@ -342,11 +386,13 @@ def _null_run(results: pd.DataFrame) -> str:
     found = tables.smallest_distinguishable(results)
     known = found[found["latency_s"].notna()]
     if known.empty:
-        return "Repeats of the same prompts would tell the smallest difference this machine can see; this run has none."
-    worst = {column: number(known[column].max()) for column in ("latency_s", "ttft_ms", "decode_tokens_per_s")}
-    return (f"A model against its own repeats, where nothing differs but the moment: factors below {worst['latency_s']} in "
-            f"latency, {worst['ttft_ms']} in TTFT and {worst['decode_tokens_per_s']} in decode speed of natural replies "
-            "drown in this machine's noise.")  # fmt: skip
+        return "Repeats of the same prompts would tell the smallest difference this machine can see."
+    worst = {
+        column: number(known[column].max()) for column in ("latency_s", "ttft_ms", "decode_tokens_per_s")
+    }
+    return (f"A model against its own repeats, where nothing differs but the moment: factors below "
+            f"{worst['latency_s']} in latency, {worst['ttft_ms']} in TTFT and {worst['decode_tokens_per_s']} in "
+            "decode speed of natural replies drown in this machine's noise.")  # fmt: skip
 
 
 def _rate_tables(results: pd.DataFrame) -> list[dict[str, Any]]:
@@ -357,7 +403,9 @@ def _rate_tables(results: pd.DataFrame) -> list[dict[str, Any]]:
     return [_rate_table(title, by, caption, cells) for title, by, caption, cells in found if cells]
 
 
-def _rate_table(title: str, by: str, caption: str, cells: Mapping[tuple[str, str], figures.Rate]) -> dict[str, Any]:
+def _rate_table(
+    title: str, by: str, caption: str, cells: Mapping[tuple[str, str], figures.Rate]
+) -> dict[str, Any]:
     columns = list(dict.fromkeys(c for c, _ in cells))
     rows = [{"name": group, "cells": [_rate_cell(cells.get((c, group))) for c in columns]}
             for group in dict.fromkeys(group for _, group in cells)]  # fmt: skip
@@ -376,10 +424,14 @@ def _prompts(results: pd.DataFrame) -> dict[str, Any]:
     """Every prompt with the replies of all configurations; long replies are cut, and say so."""
     asked = results[results["purpose"] == "quality"] if len(results) else results
     budget = _Budget(MAX_REPLIES)
-    shown = [_prompt(rows, budget) for _, rows in asked.groupby(["prompt_set", "prompt_index"], sort=False)] if len(asked) else []
+    shown = (
+        [_prompt(rows, budget) for _, rows in asked.groupby(["prompt_set", "prompt_index"], sort=False)]
+        if len(asked)
+        else []
+    )
     return {"prompts": shown,
-            "prompts_note": "Open a prompt to read the replies. Characters that hide or reorder text are shown as "
-                            "signs (⟨NUL⟩, ⟨ESC⟩, ⟨U+202E⟩); nothing in a reply is ever run by this page."}  # fmt: skip
+            "prompts_note": "Open a prompt to read the replies. Characters that hide or reorder text are shown "
+                            "as ⟨NUL⟩, ⟨ESC⟩, ⟨U+202E⟩; nothing in a reply is ever run by this page."}  # fmt: skip
 
 
 @dataclass
@@ -398,12 +450,18 @@ def _prompt(rows: pd.DataFrame, budget: _Budget) -> dict[str, Any]:
     first = rows.iloc[0]
     judged = rows[rows["correct"].notna()]
     passed = judged.groupby("configuration", sort=False)["correct"].agg(lambda c: c.astype(float).mean())
-    count = f"{sum(passed == 1)} of {counted(len(passed), 'configuration')} correct" if len(passed) else "no checks"
+    count = (
+        f"{sum(passed == 1)} of {counted(len(passed), 'configuration')} correct"
+        if len(passed)
+        else "no checks"
+    )
     name = f"{first['prompt_set']} {int(first['prompt_index']):02d}"
     name += f" · {first['prompt_id']}" if first["prompt_id"] else ""
-    replies = [reply for _, own in rows.groupby("configuration", sort=False) for reply in _replies(own, budget)]
-    return {"id": name, "count": count, "gist": one_line(first["prompt"], 110), "text": first["prompt"][:MAX_REPLY],
-            "replies": replies}  # fmt: skip
+    replies = [
+        reply for _, own in rows.groupby("configuration", sort=False) for reply in _replies(own, budget)
+    ]
+    return {"id": name, "count": count, "gist": one_line(first["prompt"], 110), "replies": replies,
+            "text": first["prompt"][:MAX_REPLY]}  # fmt: skip
 
 
 def _replies(rows: pd.DataFrame, budget: _Budget) -> list[dict[str, Any]]:
@@ -446,7 +504,12 @@ SIGNS = {True: ("good", "✓ passed"), False: ("bad", "✗ failed"), None: ("uns
 
 def _check(check: Mapping[str, Any]) -> dict[str, str]:
     tone, sign = SIGNS[check["passed"] if check["passed"] is None else bool(check["passed"])]
-    return {"name": check["check"], "tone": tone, "sign": sign, "reason": one_line(check.get("reason") or "", 300)}
+    return {
+        "name": check["check"],
+        "tone": tone,
+        "sign": sign,
+        "reason": one_line(check.get("reason") or "", 300),
+    }
 
 
 # ---------------------------------------------------------------- errors, limits
@@ -456,8 +519,8 @@ def _errors(results: pd.DataFrame) -> dict[str, Any]:
     """The failed requests, listed one by one up to a limit."""
     bad = failed(results)
     rows = [
-        {"configuration": row["configuration"], "prompt": f"#{int(row['prompt_index']):02d}", "trial": int(row["trial"]),
-         "state": row["state"], "text": one_line(row["error"] or "–", 400)}
+        {"configuration": row["configuration"], "prompt": f"#{int(row['prompt_index']):02d}",
+         "trial": int(row["trial"]), "state": row["state"], "text": one_line(row["error"] or "–", 400)}
         for _, row in bad.head(MAX_ERRORS).iterrows()
     ]  # fmt: skip
     note = f"{counted(len(bad), 'request')} of {len(results):,} failed." if len(bad) else (
@@ -474,13 +537,19 @@ def limitations(results: pd.DataFrame, summary: pd.DataFrame, verdicts: Mapping[
     if n < stats.MIN_PROMPTS:
         said.append(f"{counted(n, 'prompt')}: a fixed set. What is shown holds for these prompts only.")
     else:
-        said.append(f"Intervals are over {n} prompts of these sets; prompts of another kind may rank models otherwise.")
+        said.append(
+            f"Intervals are over {n} prompts of these sets; prompts of another kind may rank models otherwise."
+        )
     if results.loc[results["purpose"] == "quality", "trial"].nunique() < 2:
         said.append("One trial a prompt: variation between repeats of the same prompt cannot be seen.")
     sources = set(summary["decode_source"].dropna()) if "decode_source" in summary else set()
     if "natural" in sources:
-        said.append("Decode speed comes from natural replies, whose lengths differ: read it, do not rank by it.")
-    said.append("Checks are rules: a reply can pass them and be poor, or fail one and be useful. Read some replies.")
+        said.append(
+            "Decode speed comes from natural replies, whose lengths differ: read it, do not rank by it."
+        )
+    said.append(
+        "Checks are rules: a reply can pass them and be poor, or fail one and be useful. Read some replies."
+    )
     unjudged = int((summary["n_prompts"] - summary["n_judged"]).max()) if len(summary) else 0
     if unjudged > 0:
         said.append(f"{counted(unjudged, 'prompt')} had no check that ran, and tell nothing about quality.")
@@ -523,7 +592,12 @@ def _manifest(run: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
     if rest:
         parts.append({"name": "Run", "facts": flat(rest), "open": False})
     plan = json.dumps(manifest.get("plan", {}), indent=2, ensure_ascii=False)
-    return {"run": run, "parts": parts, "plan": plan, "command": f"benchkit run plan.json --out {_quoted(run)}-again"}
+    return {
+        "run": run,
+        "parts": parts,
+        "plan": plan,
+        "command": f"benchkit run plan.json --out {_quoted(run)}-again",
+    }
 
 
 def _quoted(name: str) -> str:
@@ -537,7 +611,11 @@ def flat(value: Any, where: str = "") -> list[tuple[str, str]]:
     [('cpu', 'A'), ('packages › numpy', '2.0'), ('flags', 'x, y'), ('power', 'not known')]
     """
     if isinstance(value, Mapping):
-        return [row for key, inner in value.items() for row in flat(inner, f"{where} › {key}" if where else str(key))]
+        return [
+            row
+            for key, inner in value.items()
+            for row in flat(inner, f"{where} › {key}" if where else str(key))
+        ]
     if isinstance(value, list) and any(isinstance(inner, (Mapping, list)) for inner in value):
         return [row for i, inner in enumerate(value) for row in flat(inner, f"{where} {i + 1}")]
     if isinstance(value, list):
@@ -551,8 +629,9 @@ def flat(value: Any, where: str = "") -> list[tuple[str, str]]:
 #: Columns for a terminal: header, unit, column of the summary.
 TERMINAL = (
     ("prompts", "", "n_prompts"), ("failed", "", "n_errors"), ("latency", "s, median", "latency_median_s"),
-    ("TTFT", "ms, median", "ttft_median_ms"), ("decode", "tok/s", "decode_tokens_per_s"), ("correct", "%", "pass_rate"),
-    ("per correct", "s", "seconds_per_correct"), ("peak memory", "MiB", "peak_memory_mib"), ("load", "s", "load_s"),
+    ("TTFT", "ms, median", "ttft_median_ms"), ("decode", "tok/s", "decode_tokens_per_s"),
+    ("correct", "%", "pass_rate"), ("per correct", "s", "seconds_per_correct"),
+    ("peak memory", "MiB", "peak_memory_mib"), ("load", "s", "load_s"),
 )  # fmt: skip
 
 #: What is left out, in this order, until the table fits: a column, or only its intervals.
@@ -562,7 +641,7 @@ NARROWER = (("column", "load_s"), ("intervals", "ttft_median_ms"), ("column", "t
 
 
 def format_table(summary: pd.DataFrame, width: int | None = None) -> str:
-    """The summary as plain text, units in the header, as much as fits in `width` (the terminal's, 80 to 120)."""
+    """The summary as plain text, units in the header, as much as fits in `width` (80 to 120 by default)."""
     if summary.empty:
         return "No request was completed, so there is nothing to compare."
     width = width or min(120, max(80, shutil.get_terminal_size((100, 24)).columns))
@@ -574,7 +653,9 @@ def format_table(summary: pd.DataFrame, width: int | None = None) -> str:
         left_out.add(step)
         lines = _text_lines(summary, left_out)
     fixed = (summary["n_prompts"] < stats.MIN_PROMPTS).any()
-    note = "Fixed set: fewer than six prompts, so no intervals." if fixed else "[ ]: 95 % interval over prompts."
+    note = (
+        "Fixed set: fewer than six prompts, so no intervals." if fixed else "[ ]: 95 % interval over prompts."
+    )
     return "\n".join([*lines, note])
 
 
@@ -615,5 +696,7 @@ def format_cards(cards: Sequence[Any]) -> str:
     for card in map(_card, cards):
         value = f", {card['value']}" if card["value"] else ""
         lines.append(f"{card['title']}: {one_line(card['winner'], 60)}{one_line(value, 100)}")
-        lines += textwrap.wrap(one_line(card["reason"], 400), 96, initial_indent="    ", subsequent_indent="    ")
+        lines += textwrap.wrap(
+            one_line(card["reason"], 400), 96, initial_indent="    ", subsequent_indent="    "
+        )
     return "\n".join(lines)

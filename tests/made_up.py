@@ -46,7 +46,9 @@ class MadeUpRun:
         return self.rows
 
 
-def made_up_run(family=FAMILY, n_prompts: int = 60, trials: int = 1, speed: int = 6, seed: int = 7) -> MadeUpRun:
+def made_up_run(
+    family=FAMILY, n_prompts: int = 60, trials: int = 1, speed: int = 6, seed: int = 7
+) -> MadeUpRun:
     """Every configuration on every prompt; prompts differ in length, category and hardness."""
     rng = np.random.default_rng(seed)
     hardness = rng.uniform(-0.35, 0.35, n_prompts)
@@ -59,7 +61,9 @@ def made_up_run(family=FAMILY, n_prompts: int = 60, trials: int = 1, speed: int 
             rows += [made_up_artifact(rng, name, rate, size, index, trial, n_out, int(n_in[index]), correct)
                      for trial in range(trials)]  # fmt: skip
         rows += [made_up_artifact(rng, name, rate, size, i, 0, 128, 64, None) for i in range(speed)]
-    models = {name: {"size_bytes": int(size * 2**20), "digest": "0f" * 32} for name, (_, _, size) in family.items()}
+    models = {
+        name: {"size_bytes": int(size * 2**20), "digest": "0f" * 32} for name, (_, _, size) in family.items()
+    }
     manifest = {"name": "made-up family", "created": "2026-01-02T03:04:05+00:00", "models": models,
                 "machine": {"cpu": "Abacus 2", "logical_cores": 2, "memory_mib": 8192, "environment": {}},
                 "plan": {"name": "made-up family", "models": list(family), "trials": trials}}  # fmt: skip
@@ -89,13 +93,19 @@ def made_up_artifact(rng, name: str, rate: float, size: float, index: int, trial
     }  # fmt: skip
 
 
-def _recording(ttft_ms: float, tpot_ms: float, n_out: int, n_in: int, state: str, reply: str | None) -> Recording:
+def _recording(
+    ttft_ms: float, tpot_ms: float, n_out: int, n_in: int, state: str, reply: str | None
+) -> Recording:
     texts = [f" w{i}" for i in range(n_out)] if reply is None else [reply]
     at = [round(1e6 * (ttft_ms + i * tpot_ms)) for i in range(len(texts))]
     counts = {"output": Count(len(texts), "engine_tokenizer"), "prompt": Count(n_in, "engine_tokenizer"),
               "cached": Count(0, "engine_tokenizer")}  # fmt: skip
     broken = state not in ("ok", "length")
-    chunks = () if broken else tuple(Chunk(t, "content", text, len(text)) for t, text in zip(at, texts, strict=True))
+    chunks = (
+        ()
+        if broken
+        else tuple(Chunk(t, "content", text, len(text)) for t, text in zip(at, texts, strict=True))
+    )
     return Recording(0, at[-1] + 200_000, state, chunks, {} if broken else counts, chunks_are_tokens=reply is None,
                      first_chunk_tokens=1, t_scheduled_ns=0, cache="cold",
                      error=f"made-up {state}" if broken else None)  # fmt: skip

@@ -66,7 +66,10 @@ def test_latency_says_the_median_and_its_interval(drawn, table):
     _, alt = drawn["latency_figure"]
     row = tables.summarize(table).iloc[0]
     low, high = canvas_number(row["latency_median_s_low"]), canvas_number(row["latency_median_s_high"])
-    assert f"median {canvas_number(row['latency_median_s'])} s (95 % interval {low} to {high}, n = 60 prompts" in alt
+    assert (
+        f"median {canvas_number(row['latency_median_s'])} s (95 % interval {low} to {high}, n = 60 prompts"
+        in alt
+    )
 
 
 def canvas_number(value):
@@ -77,8 +80,13 @@ def canvas_number(value):
 
 def test_quality_and_tradeoff_agree_with_the_summary(drawn, table):
     for _, row in tables.summarize(table).iterrows():
-        assert f"{row['configuration']} {round(60 * row['pass_rate'])}/60 prompts" in drawn["quality_figure"][1]
-    points = {r["configuration"]: (r["decode_tokens_per_s"], r["pass_rate"]) for _, r in tables.summarize(table).iterrows()}
+        assert (
+            f"{row['configuration']} {round(60 * row['pass_rate'])}/60 prompts" in drawn["quality_figure"][1]
+        )
+    points = {
+        r["configuration"]: (r["decode_tokens_per_s"], r["pass_rate"])
+        for _, r in tables.summarize(table).iterrows()
+    }
     front = ", ".join(figures.pareto_front(points))
     assert f"On the Pareto front of these estimates: {front}" in drawn["tradeoff_figure"][1]
 
@@ -94,7 +102,9 @@ def test_no_data_is_said_not_drawn(draw, of_summary, table):
 def all_errors():
     rng = np.random.default_rng(0)
     run = made_up_run({"gguf:broken": (100.0, 0.5, 1.0)}, n_prompts=3, speed=0)
-    run.rows[:] = [made_up_artifact(rng, "gguf:broken", 100, 1, i, 0, 5, 9, False, state="timeout") for i in range(3)]
+    run.rows[:] = [
+        made_up_artifact(rng, "gguf:broken", 100, 1, i, 0, 5, 9, False, state="timeout") for i in range(3)
+    ]
     for row in run.rows:
         row["checks"], row["memory"] = [], {}
     return tables.results(run)
@@ -114,7 +124,12 @@ def tiny():
 def test_one_prompt_is_a_fixed_set_without_an_interval(draw, of_summary, tiny):
     fig, alt = draw_quietly(draw, of_summary, tiny)
     assert "95 % interval " not in alt
-    if draw in (figures.latency_figure, figures.quality_figure, figures.decode_figure, figures.tradeoff_figure):
+    if draw in (
+        figures.latency_figure,
+        figures.quality_figure,
+        figures.decode_figure,
+        figures.tradeoff_figure,
+    ):
         assert "fixed set" in alt
         assert any("fixed set" in text.lower() for text in texts(fig))
 
@@ -162,7 +177,9 @@ def test_many_configurations_stay_legible():
 
 
 def recording(words, state="ok"):
-    chunks = tuple(Chunk(20_000_000 + 2_000_000 * i, "content", word, len(word)) for i, word in enumerate(words))
+    chunks = tuple(
+        Chunk(20_000_000 + 2_000_000 * i, "content", word, len(word)) for i, word in enumerate(words)
+    )
     end = 21_000_000 + 2_000_000 * len(words)
     return Recording(0, end, state, chunks, chunks_are_tokens=True)
 

@@ -50,11 +50,19 @@ class Page(HTMLParser):
 def evil_run():
     run = made_up_run(TWO, n_prompts=6, trials=2, speed=1)
     rng = np.random.default_rng(3)
-    run.rows[0]["response"] = run.rows[0]["prompt"] = EVIL
+    run.rows[0]["response"] = EVIL
+    for row in run.rows:
+        if row["purpose"] == "quality" and row["prompt_index"] == 0:
+            row["prompt"] = EVIL
     run.rows[0]["checks"][0]["reason"] = EVIL
     run.rows[2]["response"] = "long " * 1_000_000
     broken = made_up_artifact(rng, "gguf:pocket-xs", 500, 3, 4, 0, 9, 20, False, state="timeout")
-    run.rows[8] = {**run.rows[8], "recording": {**broken["recording"], "error": EVIL}, "response": "", "checks": []}
+    run.rows[8] = {
+        **run.rows[8],
+        "recording": {**broken["recording"], "error": EVIL},
+        "response": "",
+        "checks": [],
+    }
     named = EVIL.replace("\ud800", "")  # names come from UTF-8 files, which hold no half of a surrogate pair
     run.rows[3]["prompt_id"] = run.rows[3]["category"] = named
     run.manifest["machine"]["cpu"] = run.manifest["name"] = run.manifest["plan"]["name"] = named
@@ -91,7 +99,9 @@ def test_it_asks_nobody_for_anything(page, html):
 
 
 def test_its_policy_allows_its_own_style_and_nothing_else(page, html):
-    policy = next(attrs["content"] for attrs in page.of("meta") if "content-security-policy" in str(attrs).lower())
+    policy = next(
+        attrs["content"] for attrs in page.of("meta") if "content-security-policy" in str(attrs).lower()
+    )
     style = re.search(r"<style>(.*?)</style>", html, re.S).group(1)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert policy == ("default-src 'none'; img-src data:; "
@@ -102,7 +112,9 @@ def test_untrusted_text_is_shown_and_never_obeyed(page, html):
     assert page.text.count("<script>alert(1)</script>") >= 5  # prompt, reply, reason, error, names
     assert "<script" not in html and "onerror=alert(2)>" not in html
     assert "{{ 7*7 }}" in page.text and "&lt;b&gt;" in page.text
-    assert "⟨NUL⟩" in html and "⟨ESC⟩[31mred" in html and "⟨U+202E⟩evil⟨U+2066⟩" in html and "⟨U+D800⟩" in html
+    assert (
+        "⟨NUL⟩" in html and "⟨ESC⟩[31mred" in html and "⟨U+202E⟩evil⟨U+2066⟩" in html and "⟨U+D800⟩" in html
+    )
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", html)
     html.encode("utf-8")
 
@@ -129,8 +141,9 @@ def test_everything_a_reader_needs_is_there(page):
         assert head in page.text
     for name in TWO:
         assert name in page.text
-    for said in ("INCONCLUSIVE", "Fewest seconds per correct answer", "n = 6 prompts", "Perplexity.", "P95 of the latency: it needs 59 prompts, and there are 6.",
-                 "GPU memory and energy.", "benchkit run plan.json", "t_end − t_sent", "logical_cores"):  # fmt: skip
+    for said in ("INCONCLUSIVE", "Fewest seconds per correct answer", "n = 6 prompts", "Perplexity.",
+                 "P95 of the latency: it needs 59 prompts, and there are 6.", "GPU memory and energy.",
+                 "benchkit run plan.json", "t_end − t_sent", "logical_cores"):  # fmt: skip
         assert said in page.text
     for term in (*report.TERMS, *report.OTHER_TERMS):
         assert term.formula in page.text
