@@ -82,7 +82,7 @@ for tokens_per_s in (1000, 100, 10):
 
 # %% tags=["nbval-ignore-output"]
 run = bench.run(plan, folder)
-print((folder / "run.log").read_text(encoding="utf-8")[-400:])
+print(*(folder / "run.log").read_text(encoding="utf-8").splitlines()[-3:], sep="\n")
 
 # %%
 assert run.status["state"] == "complete" and not run.failed
@@ -122,8 +122,10 @@ except BenchkitError as error:
 # Plain JSON, one file for each prompt and trial. Nothing here needs this toolkit to be read.
 
 # %% tags=["nbval-ignore-output"]
-for path in sorted(folder.iterdir())[:12]:
+shown = [path for path in folder.iterdir() if not path.name.startswith(".")]
+for path in sorted(shown, key=lambda path: ("_trial_" in path.name, path.name))[:9]:
     print(f"{path.stat().st_size:8d} bytes  {path.name}")
+print(f"… and {len(shown) - 9} more")
 
 # %% [markdown]
 # One *artifact*, opened: what was asked, what came back, and how each check decided.
