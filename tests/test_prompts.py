@@ -8,7 +8,7 @@ import string
 import typing
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchkit import prompts, quality
@@ -264,6 +264,7 @@ def test_the_error_survives_the_way_between_processes(tmp_path):
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([".txt", ".jsonl"]))
 def test_any_bytes_load_or_are_refused_in_words(tmp_path_factory, data, ending):
     path = tmp_path_factory.mktemp("any") / f"any{ending}"
@@ -281,6 +282,7 @@ any_json = st.recursive(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.sampled_from(list(CHECK_ARGUMENTS)), st.data())
 def test_any_arguments_are_accepted_or_refused_in_words(name, data):
     names = st.sampled_from([*CHECK_ARGUMENTS[name], "x"])

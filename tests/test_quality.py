@@ -443,7 +443,7 @@ fragments = st.sampled_from(
 replies = st.text() | st.lists(fragments, max_size=30).map("".join) | st.text(st.characters(), max_size=30)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(replies)
 def test_no_check_ever_raises(reply):
     for name in CHECK_ARGUMENTS:
@@ -453,12 +453,14 @@ def test_no_check_ever_raises(reply):
         assert len(result.reason) < 1000
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False),
                     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8))  # fmt: skip
 def test_any_json_value_equals_itself(value):
     assert passed("valid_json", json.dumps(value)) and passed("expected", json.dumps(value), value=json.loads(json.dumps(value)))
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.integers(-(10**9), 10**9))
 def test_any_whole_number_is_found_however_it_is_written(n):
     for text in (f"{n}", f"{n:,}", f"So it is {n}.", f"**{n}.0**"):
@@ -466,36 +468,23 @@ def test_any_whole_number_is_found_however_it_is_written(n):
     assert not passed("number", f"1{abs(n):010d}", value=n)
 
 
-HUGE = {
-    "prose": "The cache is fast. " * 260_000,
-    "one word": "a" * 5_000_000,
-    "digits": "1" * 5_000_000,
-    "groups": "1" + ",111" * 1_250_000,
-    "numbers": "1 " * 2_500_000,
-    "dots": "." * 5_000_000 + "x",
-    "fences": "```" * 1_600_000,
-    "braces": '{"a": ' * 800_000,
-    "open text": '{"' + "a" * 5_000_000,
-    "brackets": "[" * 5_000_000,
-    "blank lines": "\n \t" * 1_600_000,
-    "bullets": "- a\n" * 1_250_000,
-    "a list": json.dumps([{"a": 1}] * 500_000),
-    "at signs": "a@" * 2_500_000,
-    "minus": "-" * 5_000_000,
-    "underscores": "a" + "_" * 5_000_000,
-    "def": "def f():\n" * 500_000,
-}
+# What has made parsers slow: each is repeated to 300,000 characters.
+UNITS = {
+    "prose": "The cache is fast. ", "one word": "a", "digits": "1", "groups": ",111", "numbers": "1 ", "dots": ".",
+    "fences": "```", "braces": '{"a": ', "open text": '{"a', "brackets": "[", "blank lines": "\n \t", "bullets": "- a\n",
+    "objects": '{"a": 1}\n', "at signs": "a@", "signs": "-", "underscores": "_", "code": "def f():\n", "blanks": " ",
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", HUGE)
+@pytest.mark.parametrize("kind", UNITS)
 def test_a_huge_reply_is_judged_quickly(kind):
-    slow = {}
+    reply, slow = "a" + UNITS[kind] * (300_000 // len(UNITS[kind])) + "x", {}
     for name in CHECK_ARGUMENTS:
         started = time.process_time()
-        CHECKS[name](HUGE[kind], **ARGUMENTS.get(name, {}))
+        CHECKS[name](reply, **ARGUMENTS.get(name, {}))
         slow[name] = time.process_time() - started
     worst = max(slow, key=slow.get)
-    assert slow[worst] < 30, f"{worst}: {slow[worst]:.1f} s"
+    assert slow[worst] < 5, f"{worst}: {slow[worst]:.1f} s"
 
 
 def test_find_code_gives_none_or_code():
