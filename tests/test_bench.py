@@ -423,7 +423,7 @@ def test_killed_at_twenty_random_moments_nothing_is_lost_or_repeated(real_plan, 
 @pytest.mark.parametrize("whole_group", [False, True], ids=["process", "terminal"])
 def test_sigint_stops_cleanly_and_the_same_command_continues(real_plan, tmp_path, whole_group):
     if whole_group and sys.version_info < (3, 11):
-        pytest.skip("needs process_group of Python 3.11")
+        pytest.skip("process groups came with Python 3.11")
     folder = tmp_path / "run"
     process = start(real_plan, folder)
     while len(artifacts(folder)) < 5 and process.poll() is None:
