@@ -6,7 +6,7 @@ PY      = "$(VENV)/bin/python"
 SETUP   = "$(PYTHON)" scripts/setup_env.py --venv "$(VENV)"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit notebooks-test check lint lab lessons wheels install-offline clean
+.PHONY: help setup demo test unit notebooks-test check lint lab lessons sample wheels install-offline clean
 
 help:  ## what can be made, and how long it takes
 	@echo "benchkit: benchmark language models on your own machine."
@@ -42,6 +42,10 @@ lab: setup  ## open the lessons in JupyterLab
 
 lessons: setup  ## write notebooks/ again from lessons/ (a few minutes)
 	@$(PY) lessons/build.py
+
+sample: setup  ## measure the sample run again, then execute every lesson (a few minutes on a quiet machine)
+	@$(PY) lessons/make_sample.py --fresh
+	@$(PY) lessons/build.py --execute all
 
 wheels: setup  ## gather every package in wheelhouse/, for machines without internet (a minute)
 	@$(SETUP) --gather "$(WHEELS)"

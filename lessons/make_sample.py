@@ -40,7 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=SAMPLE, help="another folder, to try it out")
     options = parser.parse_args(arguments)
     if options.fresh:
-        shutil.rmtree(options.out, ignore_errors=True)
+        for folder in (options.out, places.OUTPUTS / "lesson_02"):  # what lesson 02 left is of older models
+            shutil.rmtree(folder, ignore_errors=True)
     plan = replace(read_plan(READY_PLANS / "pocket_family.yaml"), name="sample", trials=TRIALS)
     run = bench.run(plan, options.out)
     tidy(run.folder)

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from hashlib import sha256
 
 import pytest
 
@@ -16,14 +17,17 @@ pytest.importorskip("papermill")
 
 import nbformat
 
-from benchkit import notebooks, places
+from benchkit import notebooks, places, stats, tables
+from benchkit.prompts import load_prompts
+from benchkit.runs import open_run
 
 spec = importlib.util.spec_from_file_location("lessons_build", places.ROOT / "lessons" / "build.py")
 builder = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(builder)
 
 LESSONS = builder.lessons()
-MACHINE_PATHS = re.compile(r"(?<![\w.])(/home/|/Users/|/root/|/tmp/|/work/|/opt/|[A-Z]:\\\\)")
+FOLDERS = [r"/home/", r"/Users/", r"/root/", r"/tmp/", r"/opt/", r"\b[A-Z]:\\\\", re.escape(str(places.ROOT))]
+MACHINE_PATHS = re.compile("|".join(FOLDERS))
 MAX_PROSE_LINES, MAX_CODE_LINES = 6, 14
 
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
@@ -206,6 +210,55 @@ def test_lessons_that_show_timings_are_compared_by_nbval(lesson_names=("03", "04
             cells = [c for c in builder.generate(lesson).cells if c.cell_type == "code"]
             ignored = [c for c in cells if "nbval-ignore-output" in c.metadata.get("tags", [])]
             assert len(ignored) <= 2 and len(cells) - len(ignored) >= 10
+
+
+# ---------------------------------------------------------------- the sample run
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return open_run(places.OUTPUTS / "sample")
+
+
+@pytest.fixture(scope="module")
+def results(sample):
+    return tables.results(sample)
+
+
+def test_the_sample_run_is_of_the_shipped_models_and_prompts(sample):
+    digests = {f"gguf:{path.stem}": sha256(path.read_bytes()).hexdigest() for path in places.MODELS.glob("*.gguf")}
+    measured = {name: model["digest"] for name, model in sample.manifest["models"].items() if name in digests}
+    assert measured == digests and len(sample.manifest["models"]) > len(digests)
+    assert sample.manifest["prompt_sets"]["categories"]["sha256"] == load_prompts("categories").sha256
+
+
+def test_the_sample_run_is_complete_small_and_names_no_folder_of_a_machine(sample):
+    files = [path for path in sample.folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 5 * 2**20
+    assert sample.status["state"] == "complete" and not sample.failed and not sample.problems
+    found = {path.name: MACHINE_PATHS.search(path.read_text(encoding="utf-8")) for path in files}
+    assert not [name for name, match in found.items() if match]
+
+
+def test_the_sample_run_was_not_disturbed(sample):
+    assert tables.verdict(sample).state == "VALID", tables.verdict(sample).reasons
+
+
+def test_what_the_lessons_say_of_the_sample_is_true(results):
+    for name in results["configuration"].unique():
+        natural = results[(results["configuration"] == name) & (results["purpose"] == "quality")]
+        per_prompt = natural.groupby("prompt_id")["latency_s"].median()
+        honest, too_sure = stats.median_interval(per_prompt), stats.median_interval(natural["latency_s"])
+        assert too_sure.high - too_sure.low < honest.high - honest.low, name  # 03: narrower, and wrong
+        assert stats.percentile(per_prompt, 95).value and not stats.percentile(per_prompt, 99).value
+        slowest = natural.groupby("prompt_id")["n_output_tokens"].median()[per_prompt.nlargest(6).index]
+        assert slowest.median() > natural["n_output_tokens"].median(), name  # 03: slow because long
+    verdicts = set(tables.compare(results)["verdict"])
+    assert "not distinguishable" in verdicts and len(verdicts) > 1  # 05: both kinds of answer occur
+    rates = tables.pass_rates(results, by=["category"]).pivot(
+        index="category", columns="configuration", values="pass_rate"
+    )
+    assert (rates.max(axis=1) - rates.min(axis=1)).max() >= 0.5  # 04: a category that tells models apart
 
 
 # ---------------------------------------------------------------- the main job, headless
