@@ -1,0 +1,130 @@
+"""Train one pocket model, or go on where a run was stopped.
+
+    python models/train.py pocket-s          (add --fresh to begin again)
+
+Needs `pip install .[train]`. Runs on a GPU if there is one, otherwise on the CPU; a checkpoint is written every minute.
+"""
+
+import argparse
+import os
+import time
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from config import CHECKPOINTS, CONTEXT, FAMILY, TOKENIZER, Config
+from corpus import PROMPT_WEIGHT, documents
+from model import Llama
+from tokenizers import Tokenizer
+
+SEED = 0
+CHECKPOINT_EVERY_S = 60
+SNAP = 128  # a window moves back by up to this many tokens to begin where a document begins
+
+
+def token_stream(n_tokens: int) -> tuple[np.ndarray, np.ndarray]:
+    """The corpus as token ids and, for each, whether it counts in full; generated once, then read from disk."""
+    path = CHECKPOINTS / f"stream-{n_tokens}.npz"
+    if not path.exists():
+        print(f"generating {n_tokens:,} tokens of corpus, about a minute", flush=True)
+        tokenizer, stream = Tokenizer.from_file(str(TOKENIZER)), documents(SEED)
+        ids, full = [], []
+        while len(ids) < n_tokens:
+            segments = [segment for document in islice(stream, 2000) for segment in document]
+            for (_, weight), encoding in zip(segments, tokenizer.encode_batch([text for text, _ in segments])):
+                ids += encoding.ids
+                full += [weight == 1.0] * len(encoding.ids)
+        partial = path.with_suffix(".partial.npz")
+        np.savez(partial, ids=np.array(ids, dtype=np.uint16), full=np.array(full))
+        os.replace(partial, path)
+    data = np.load(path)
+    return data["ids"], data["full"]
+
+
+def window_starts(ids: np.ndarray) -> np.ndarray:
+    """Where each window begins: every CONTEXT tokens, moved back to a document's beginning if one is near."""
+    documents_begin = np.concatenate([[0], np.flatnonzero(ids == 0) + 1])
+    starts = np.arange(0, len(ids) - CONTEXT - 1, CONTEXT)
+    nearest = documents_begin[np.searchsorted(documents_begin, starts, side="right") - 1]
+    return np.where(starts - nearest < SNAP, nearest, starts)
+
+
+def learning_rate_share(step: int, n_steps: int, c: Config) -> float:
+    """1 in the middle, rising from 0 at the beginning, falling to 0 at the end."""
+    return min(1.0, (step + 1) / (c.warm_up * n_steps), (n_steps - step) / (c.decay * n_steps))
+
+
+def optimizers(model: Llama, c: Config) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the blocks, AdamW for embeddings and norms."""
+    matrices = [p for p in model.blk.parameters() if p.dim() == 2]
+    others = [p for p in model.parameters() if all(p is not m for m in matrices)]
+    return [torch.optim.Muon(matrices, lr=c.matrix_lr, weight_decay=0.01, momentum=0.95),
+            torch.optim.AdamW(others, lr=c.other_lr, weight_decay=0.0, betas=(0.9, 0.98))]
+
+
+def save(state: dict, path: Path) -> None:
+    """Write a checkpoint in one step: a run killed while writing keeps its last one."""
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+def train(c: Config, fresh: bool = False, stop_at: int | None = None) -> None:
+    """Train to the end, or to a step at which to stop for now."""
+    CHECKPOINTS.mkdir(exist_ok=True)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(SEED)
+    model = Llama(c).to(device)
+    opts = optimizers(model, c)
+    path, step, seconds = CHECKPOINTS / f"{c.name}.pt", 0, 0.0
+    if path.exists() and not fresh:
+        state = torch.load(path, map_location=device)
+        model.load_state_dict(state["model"])
+        for opt, saved in zip(opts, state["optimizers"]):
+            opt.load_state_dict(saved)
+        step, seconds = state["step"], state["seconds"]
+
+    ids, full = token_stream(max(member.tokens for member in FAMILY.values()))
+    starts = window_starts(ids)
+    n_steps = c.tokens // (c.batch * CONTEXT)
+    print(f"{c.name}: {c.n_parameters:,} parameters, {n_steps} steps of {c.batch * CONTEXT} tokens on {device}, from step {step}", flush=True)
+
+    @torch.compile
+    def loss_of(x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(device, dtype=torch.bfloat16):
+            logits = model(x)
+        losses = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="none")
+        return (losses * weight.flatten()).sum() / weight.sum()
+
+    began, saved_at, running = time.time() - seconds, time.time(), None
+    while step < min(n_steps, stop_at or n_steps):
+        rows = starts[step * c.batch:(step + 1) * c.batch, None] + np.arange(CONTEXT + 1)
+        window = torch.from_numpy(ids[rows].astype(np.int64)).to(device)
+        weight = torch.from_numpy(np.where(full[rows[:, 1:]], 1.0, PROMPT_WEIGHT).astype(np.float32)).to(device)
+        for opt, top in zip(opts, (c.matrix_lr, c.other_lr)):
+            for group in opt.param_groups:
+                group["lr"] = top * learning_rate_share(step, n_steps, c)
+        loss = loss_of(window[:, :-1], window[:, 1:], weight)
+        loss.backward()
+        for opt in opts:
+            opt.step()
+            opt.zero_grad(set_to_none=True)
+        step += 1
+        running = loss.item() if running is None else 0.98 * running + 0.02 * loss.item()
+        if step % 20 == 0 or step == n_steps:
+            elapsed = time.time() - began
+            print(f"step {step}/{n_steps}  loss {running:.3f}  {elapsed / 60:.1f} min, about {elapsed / step * (n_steps - step) / 60:.1f} to go", flush=True)
+        if time.time() - saved_at > CHECKPOINT_EVERY_S or step in (n_steps, stop_at):
+            saved_at = time.time()
+            save({"model": model.state_dict(), "optimizers": [o.state_dict() for o in opts], "step": step,
+                  "n_steps": n_steps, "seconds": time.time() - began, "loss": running}, path)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", choices=list(FAMILY))
+    parser.add_argument("--fresh", action="store_true", help="begin again, whatever checkpoint there is")
+    arguments = parser.parse_args()
+    train(FAMILY[arguments.model], arguments.fresh)
