@@ -9,19 +9,31 @@ from __future__ import annotations
 import ast
 import functools
 import itertools
-import json
 import re
-import unicodedata
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 from benchkit import sandbox
 from benchkit.errors import BenchkitError
 from benchkit.prompts import CHECK_ARGUMENTS, Prompt, brief, check_problem
+from benchkit.reading import (
+    NUMBER,
+    count_sentences,
+    count_words,
+    each_number,
+    find_code,
+    find_json,
+    find_numbers,
+    normal,
+    parse_code,
+    parse_json,
+    read_number,
+    stands_in,
+    word_pattern,
+)
 from benchkit.sandbox import same_value
 
 
@@ -74,95 +86,6 @@ def _run_check(reply: str, entry: dict[str, Any], prompt: Prompt, run_code: bool
 
 
 # --- JSON --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class FoundJson:
-    """The JSON in a reply: its value, where it was ("whole", "fenced", "embedded"), or the problem."""
-
-    value: Any = None
-    where: str | None = None
-    problem: str = ""
-
-
-def parse_json(text: str) -> Any:
-    """Parse JSON as strictly as its standard; ValueError for anything else, also NaN and repeated keys."""
-    try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise ValueError(f"the key {brief(twice)} appears twice, and programs disagree which one counts")
-    return value
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def code_fences(reply: str) -> list[tuple[str, str]]:
-    """The language and the text of each code fence; the last one may lack its end.
-
-    >>> code_fences("See:\\n```json\\n[1]\\n```\\nDone.")
-    [('json', '[1]\\n')]
-    """
-    blocks = []
-    for block in reply.split("```")[1::2]:
-        language, newline, body = block.partition("\n")
-        blocks.append((language.strip().lower(), body) if newline else ("", block))
-    return blocks
-
-
-def find_json(reply: str) -> FoundJson:
-    """The JSON value in a reply: the whole of it, the first code fence that holds JSON, or an embedded object.
-
-    >>> find_json('Sure! {"name": "Sam"}')
-    FoundJson(value={'name': 'Sam'}, where='embedded', problem='')
-    """
-    text = reply.strip()
-    try:
-        return FoundJson(parse_json(text), "whole")
-    except ValueError as error:
-        problem = _json_problem(text, error)
-    for language, block in code_fences(text)[:20]:
-        try:
-            return FoundJson(parse_json(block), "fenced")
-        except ValueError as error:
-            if language in ("", "json"):
-                problem = f"in the code fence: {_json_problem(block, error)}"
-    return _embedded_object(text) or FoundJson(problem=problem)
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant)
-
-
-def _embedded_object(text: str, attempts: int = 20) -> FoundJson | None:
-    """A JSON object with other text around it. Only the first few braces are tried: replies can be long."""
-    start = text.find("{")
-    while start >= 0 and attempts:
-        try:
-            value, _ = _DECODER.raw_decode(text, start)
-            return FoundJson(value, "embedded")
-        except (ValueError, RecursionError):
-            start, attempts = text.find("{", start + 1), attempts - 1
-    return None
-
-
-def _json_problem(text: str, error: ValueError) -> str:
-    if not text:
-        return "the reply is empty"
-    if not isinstance(error, json.JSONDecodeError):
-        return str(error)
-    if not re.search(r"[{\[]", text):
-        return f"no JSON in the reply, which begins {brief(text, 40)}"
-    return f"{error.msg} at line {error.lineno}, column {error.colno}"
-
 
 _WHERE = {
     "whole": "the reply is valid JSON",
@@ -271,12 +194,13 @@ def nothing_invented(reply: str, source: str, allowed: Sequence[str] = ()) -> tu
     found = find_json(reply)
     if found.where is None:
         return False, f"no valid JSON: {found.problem}"
-    where, accepted = _normal(source), {_normal(value) for value in allowed}
+    where, accepted = normal(source), {normal(value) for value in allowed}
     numbers = None
     for path, value in _leaves(found.value):
         if isinstance(value, str):
-            text = _normal(value)
-            if not text or text in accepted or _stands_in(text, where):
+            text = normal(value)
+            given = text in where if text.endswith("*") else stands_in(text, where)  # here * is no wildcard
+            if not text or text in accepted or given:
                 continue
             if text.replace(" ", "-") in PLACEHOLDERS:
                 return False, (f"{path}: {brief(value)} is a placeholder, not a value from the source; "
@@ -323,45 +247,6 @@ def check_json_quality(text: str, required: Sequence[str]) -> dict[str, bool]:
 
 
 # --- lengths -----------------------------------------------------------------------------------------
-
-# Chinese and Japanese write no blanks between words: each such character counts as one word.
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-_WORD = re.compile(rf"[{_CJK}]|[^\W_](?:[^\s{_CJK}]*[^\W_])?")
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’»)\]*]*|[。！？｡]+|\n\s*\n")
-_NO_END = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|Dr|Mr|Mrs|Ms|Prof)|(?:\A|\n)\s*\d+)\.\Z")
-
-
-def count_words(text: str) -> int:
-    """Words: runs of characters between blanks that hold a letter or digit.
-
-    >>> count_words("Don't panic – it's 3.5 km, state-of-the-art.")
-    6
-    """
-    return sum(1 for _ in _WORD.finditer(text))
-
-
-def count_sentences(text: str) -> int:
-    """Sentences: stretches that hold a letter or digit and end in . ! ? … 。 or at a blank line.
-
-    >>> count_sentences("Caches are fast, e.g. Redis. Use version 3.5! Why?")
-    3
-    """
-    count, start = 0, 0
-    for mark in _SENTENCE_END.finditer(text):
-        if _ends_sentence(text, mark):
-            count += _WORD.search(text, start, mark.end()) is not None
-            start = mark.end()
-    return count + (_WORD.search(text, start) is not None)
-
-
-def _ends_sentence(text: str, mark: re.Match[str]) -> bool:
-    """Not the point in 3.5, in "e.g." or after the number of a list's line."""
-    following = text[mark.end() : mark.end() + 1]
-    if mark[0][0] in ".!?…" and following and not following.isspace():
-        return False
-    if not following or mark[0] != ".":
-        return True
-    return _NO_END.search(text[max(0, mark.start() - 8) : mark.end()]) is None
 
 
 def _limit(n: int, unit: str, low: int | None, high: int | None) -> tuple[bool, str]:
@@ -413,33 +298,6 @@ def _plural(n: int, unit: str) -> str:
 
 # --- words and facts ---------------------------------------------------------------------------------
 
-_ALIKE = str.maketrans("‘’‚“”„«»–—−‐‑×", '\'\'\'"""""-----x')
-
-
-def _normal(text: str) -> str:
-    """Text for comparison: no difference of case, width, quotation marks, dashes or blanks.
-
-    >>> _normal("Sam’s  CACHE")
-    "sam's cache"
-    """
-    return " ".join(unicodedata.normalize("NFKC", text).translate(_ALIKE).casefold().split())
-
-
-def _pattern(keyword: str) -> str:
-    """A keyword as a pattern: whole words, unless it ends in *, or has no letters that blanks set apart."""
-    stem = keyword.rstrip("*")
-    text = _normal(stem)
-    if not text:
-        return r"(?!)"
-    alone = re.compile(rf"[^\W{_CJK}]")
-    before = r"(?<!\w)" if alone.match(text[0]) else ""
-    after = r"(?!\w)" if alone.match(text[-1]) and stem == keyword else ""
-    return before + re.escape(text) + after
-
-
-def _stands_in(keyword: str, normal_text: str) -> bool:
-    return re.search(_pattern(keyword), normal_text) is not None
-
 
 def _alternatives(fact: str | Sequence[str]) -> list[str]:
     return [fact] if isinstance(fact, str) else list(fact)
@@ -456,8 +314,8 @@ def key_facts(
     >>> key_facts("LLMs help, but test them.", facts=[["useful", "help*"], "careful*"]).reason
     'missing: "careful*" (1 of 2 facts found)'
     """
-    text = _normal(reply)
-    missing = [fact for fact in facts if not any(_stands_in(word, text) for word in _alternatives(fact))]
+    text = normal(reply)
+    missing = [fact for fact in facts if not any(stands_in(word, text) for word in _alternatives(fact))]
     found, needed = len(facts) - len(missing), len(facts) if at_least is None else at_least
     if found < needed:
         names = ", ".join(" or ".join(map(brief, _alternatives(fact))) for fact in missing)
@@ -472,9 +330,9 @@ def mentions(reply: str, any_of: Sequence[str]) -> tuple[bool, str]:
     >>> mentions("A cache keeps results.", any_of=["cach*"]).passed
     True
     """
-    text = _normal(reply)
+    text = normal(reply)
     for word in any_of:
-        if _stands_in(word, text):
+        if stands_in(word, text):
             return True, f"mentions {brief(word)}"
     return False, f"mentions none of {_quoted(any_of)}"
 
@@ -482,11 +340,11 @@ def mentions(reply: str, any_of: Sequence[str]) -> tuple[bool, str]:
 @check
 def avoids(reply: str, texts: Sequence[str]) -> tuple[bool, str]:
     """The reply says something, and none of these words."""
-    text = _normal(reply)
+    text = normal(reply)
     if not text:
         return False, "the reply is empty"
     for word in texts:
-        if _stands_in(word, text):
+        if stands_in(word, text):
             return False, f"says {brief(word)}, which it should not"
     return True, f"says none of {_quoted(texts)}"
 
@@ -498,9 +356,9 @@ def in_order(reply: str, texts: Sequence[str]) -> tuple[bool, str]:
     >>> in_order("bag, scarf, dog", texts=["bag", "dog", "scarf"]).reason
     'expected "scarf" after "dog", found no such thing'
     """
-    text, place, before = _normal(reply), 0, "the beginning"
+    text, place, before = normal(reply), 0, "the beginning"
     for word in texts:
-        match = re.compile(_pattern(word)).search(text, place)
+        match = re.compile(word_pattern(word)).search(text, place)
         if match is None:
             return False, f"expected {brief(word)} after {before}, found no such thing"
         place, before = match.end(), brief(word)
@@ -577,39 +435,6 @@ def uppercase(reply: str) -> tuple[bool, str]:
 
 # --- answers -----------------------------------------------------------------------------------------
 
-# A number as it stands in text, taken whole: not the 345 in 1345, x345 or 2345.0.
-_NUMBER = re.compile(
-    r"(?<!\w)(?<!\d\.)(?:(?<![\w)\]])[-−–])?\$?(?:\d[\d,]*(?:\.\d+)?|(?<!\.)\.\d+)(?:[eE][-+]?\d{1,3}(?!\w))?"
-)
-_GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
-
-
-def find_numbers(text: str) -> list[Decimal]:
-    """The numbers in a text, in order: 1,234 is one number, 1, 2 are two.
-
-    >>> [str(n) for n in find_numbers("1,234 - 3.0 = −5, not x7")]
-    ['1234', '3.0', '-5']
-    """
-    return list(_numbers(text))
-
-
-def _numbers(text: str) -> Iterator[Decimal]:
-    return (number for match in _NUMBER.finditer(text) for number in _read_number(match[0]))
-
-
-def _read_number(token: str) -> list[Decimal]:
-    sign = -1 if token[0] in "-−–" else 1
-    token = token.lstrip("-−–$").rstrip(",")
-    pieces = [token.replace(",", "")] if _GROUPED.fullmatch(token) else token.split(",")
-    numbers = []
-    for piece in pieces:
-        try:
-            numbers.append(sign * Decimal(piece[:400]) if piece else None)
-        except InvalidOperation:
-            continue
-        sign = 1
-    return [n for n in numbers if n is not None]
-
 
 @check
 def number(reply: str, value: float, tolerance: float = 0, which: str = "last") -> tuple[bool, str]:
@@ -618,8 +443,8 @@ def number(reply: str, value: float, tolerance: float = 0, which: str = "last") 
     >>> number("So 15 × 23 = 345.", value=345).reason, number("1345", value=345).passed
     ('the last number is 345', False)
     """
-    tokens = list(dict.fromkeys(_NUMBER.findall(reply)) if which == "only" else _NUMBER.findall(reply)[-1:])
-    found = [n for token in tokens for n in _read_number(token)]
+    tokens = list(dict.fromkeys(NUMBER.findall(reply)) if which == "only" else NUMBER.findall(reply)[-1:])
+    found = [n for token in tokens for n in read_number(token)]
     if not found:
         return False, f"expected {brief(value)}, found no number in digits"
     last = found[-1]
@@ -644,10 +469,8 @@ def _number_text(value: Decimal) -> str:
 def exact(reply: str, text: str) -> tuple[bool, str]:
     """The reply is this text, character by character, without blanks at either end."""
     passed = reply.strip() == text.strip()
-    return (
-        passed,
-        "exactly as expected" if passed else f"expected {brief(text)}, found {brief(reply.strip())}",
-    )
+    found = "exactly as expected" if passed else f"expected {brief(text)}, found {brief(reply.strip())}"
+    return passed, found
 
 
 @check
@@ -674,7 +497,7 @@ def expected(reply: str, value: Any) -> tuple[bool, str]:
 
 def _bare(reply: str) -> str:
     """A short answer without what models wrap around it: quotes, asterisks, a full stop."""
-    return _normal(reply[:10_000]).strip(" .!\"'`*_:;,。！")
+    return normal(reply[:10_000]).strip(" .!\"'`*_:;,。！")
 
 
 @check
@@ -705,9 +528,9 @@ def label(reply: str, value: str, labels: Sequence[str]) -> tuple[bool, str]:
 
 def _labels_in(reply: str, labels: Sequence[str]) -> list[str]:
     """The labels a text names, each occurrence counted for the longest: "not spam" is not "spam"."""
-    text, found = _normal(reply), []
+    text, found = normal(reply), []
     for name in sorted(labels, key=len, reverse=True):
-        text, n = re.subn(_pattern(name), "|", text)
+        text, n = re.subn(word_pattern(name), "|", text)
         found += [name] * bool(n)
     return found
 
@@ -781,64 +604,27 @@ def _invented(reply: str, source: str) -> str | None:
     numbers = set(find_numbers(source))
     for line in reply.splitlines():
         item = _NUMBERED.match(line)  # the number of a list's line is no invention
-        for n in _numbers(line[item.end() :] if item else line):
+        for n in each_number(line[item.end() :] if item else line):
             if n not in numbers:
                 return _number_text(n)
     return None
 
 
 def _says_not_given(reply: str, thing: str | None, phrases: Sequence[str] | None) -> bool:
-    text = _normal(reply)
+    text = normal(reply)
     if phrases is not None:
-        return any(_stands_in(phrase, text) for phrase in phrases)
+        return any(stands_in(phrase, text) for phrase in phrases)
     found = find_json(reply)
     if found.where is not None and isinstance(found.value, dict) and found.value:
         values = found.value.values() if thing is None else [found.value.get(thing, "absent")]
         if all(value is None or value == "" for value in values):
             return True
-    if thing is not None and re.search(rf"(?<!\w)no (?:\w+ ){{0,2}}{re.escape(_normal(thing))}", text):
+    if thing is not None and re.search(rf"(?<!\w)no (?:\w+ ){{0,2}}{re.escape(normal(thing))}", text):
         return True
-    return any(_stands_in(phrase, text) for phrase in NOT_GIVEN)
+    return any(stands_in(phrase, text) for phrase in NOT_GIVEN)
 
 
 # --- code --------------------------------------------------------------------------------------------
-
-
-def find_code(reply: str) -> str | None:
-    """The Python in a reply: its fenced blocks that compile, else the reply, else from the first `def` on.
-
-    >>> find_code("Sure:\\n```python\\nx = 1\\n```\\nDone.")
-    'x = 1\\n'
-    """
-    reply = reply[: sandbox.MAX_CODE]
-    languages = ("", "python", "py", "python3")
-    fenced = [block for language, block in code_fences(reply)[:20] if language in languages]
-    good = [block for block in fenced if _parse_code(block) is not None]
-    if good:
-        return "\n".join(good)
-    if _parse_code(reply) is not None and reply.strip():
-        return reply
-    start = re.search(r"^(?:from |import |def |class |@)", reply, re.MULTILINE)
-    return _longest_that_parses(reply[start.start() :].splitlines()) if start else None
-
-
-def _longest_that_parses(rows: list[str], attempts: int = 40) -> str | None:
-    """Code followed by prose: lines are dropped from the end until the rest is Python."""
-    for end in range(len(rows), max(len(rows) - attempts, 0), -1):
-        code = "\n".join(rows[:end])
-        if _parse_code(code) is not None:
-            return code
-    return None
-
-
-def _parse_code(code: str) -> ast.Module | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a model's odd escapes are no concern of ours
-            tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    return tree if tree.body else None
 
 
 @check
@@ -849,7 +635,7 @@ def defines(reply: str, name: str) -> tuple[bool, str]:
     'expected a function "factorial", found "f"'
     """
     code = find_code(reply)
-    tree = _parse_code(code) if code is not None else None
+    tree = parse_code(code) if code is not None else None
     if tree is None:
         return False, "no Python code found that parses"
     names = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]

@@ -17,7 +17,12 @@ from benchkit.errors import BenchkitError
 from benchkit.prompts import CHECK_ARGUMENTS, PromptError, available_prompt_sets, check_problem, load_prompts
 
 HEADER = {"set": "mine", "version": 1, "description": "…"}
-GOOD = {"id": "a", "category": "c", "prompt": "What is 15 × 23?", "checks": [{"check": "number", "value": 345}]}
+GOOD = {
+    "id": "a",
+    "category": "c",
+    "prompt": "What is 15 × 23?",
+    "checks": [{"check": "number", "value": 345}],
+}
 
 
 def write(path, *rows):
@@ -90,14 +95,18 @@ def test_the_newest_version_answers_to_the_plain_name(tmp_path, monkeypatch):
 
 
 def test_an_unknown_name_lists_what_there_is():
-    with pytest.raises(BenchkitError, match=r'no prompt set "cuorse" \(did you mean "course"\?\).*methodology'):
+    with pytest.raises(
+        BenchkitError, match=r'no prompt set "cuorse" \(did you mean "course"\?\).*methodology'
+    ):
         load_prompts("cuorse")
 
 
 # --- text files --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("data", [b"One?\nTwo\xc3\xa9?\n", b"\xef\xbb\xbfOne?\r\nTwo\xc3\xa9?\r\n", b"One?\nTwo\xc3\xa9?"])
+@pytest.mark.parametrize(
+    "data", [b"One?\nTwo\xc3\xa9?\n", b"\xef\xbb\xbfOne?\r\nTwo\xc3\xa9?\r\n", b"One?\nTwo\xc3\xa9?"]
+)
 def test_a_text_file_is_one_prompt_a_line(tmp_path, data):
     path = tmp_path / "mine.txt"
     path.write_bytes(data)
@@ -141,7 +150,9 @@ def test_a_missing_file_names_its_neighbour(tmp_path):
     assert 'did you mean "prompts.txt"' in str(error_of(tmp_path / "promts.txt"))
 
 
-@pytest.mark.parametrize(("name", "message"), [("x.csv", "convert-prompts"), ("x.docx", "ends in .jsonl or .txt")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("x.csv", "convert-prompts"), ("x.docx", "ends in .jsonl or .txt")]
+)
 def test_another_kind_of_file_is_refused(tmp_path, name, message):
     assert message in str(error_of(write(tmp_path / name, "One?")))
 
@@ -154,10 +165,14 @@ def test_a_folder_is_refused(tmp_path):
 
 
 def test_prompt_and_expected(tmp_path):
-    path = write(tmp_path / "qa.jsonl", {"prompt": "1+1?", "expected": 2}, {"prompt": "Capital?", "expected": "Paris"})
+    path = write(
+        tmp_path / "qa.jsonl", {"prompt": "1+1?", "expected": 2}, {"prompt": "Capital?", "expected": "Paris"}
+    )
     loaded = load_prompts(path)
     assert loaded.prompts[0].checks == ({"check": "expected", "value": 2},)
-    results = [quality.run_checks(reply, p)[0].passed for reply, p in zip([" 2.0\n", "Paris."], loaded, strict=True)]
+    results = [
+        quality.run_checks(reply, p)[0].passed for reply, p in zip([" 2.0\n", "Paris."], loaded, strict=True)
+    ]
     assert results == [True, False]
 
 
@@ -223,8 +238,16 @@ def test_all_fields_are_read(tmp_path):
         ({"checks": [{"check": "words", "min": 5, "max": 4}]}, "checks[0].max", "below min"),
         ({"checks": [{"check": "required_keys", "keys": []}]}, "checks[0].keys", "list of texts"),
         ({"checks": [{"check": "required_keys", "keys": "name"}]}, "checks[0].keys", "list of texts"),
-        ({"checks": [{"check": "key_facts", "facts": ["a"], "at_least": 2}]}, "checks[0].at_least", "only 1 facts"),
-        ({"checks": [{"check": "label", "value": "c", "labels": ["a", "b"]}]}, "checks[0].value", "not among"),
+        (
+            {"checks": [{"check": "key_facts", "facts": ["a"], "at_least": 2}]},
+            "checks[0].at_least",
+            "only 1 facts",
+        ),
+        (
+            {"checks": [{"check": "label", "value": "c", "labels": ["a", "b"]}]},
+            "checks[0].value",
+            "not among",
+        ),
         ({"checks": [{"check": "code_passes", "tests": ["f(1)"]}]}, "checks[0].tests", '"call"'),
     ],
 )
@@ -310,7 +333,14 @@ def test_every_check_has_its_function_with_the_same_arguments():
 def test_the_readme_documents_every_check_and_set():
     text = (prompts.places.PROMPTS / "README.md").read_text(encoding="utf-8")
     for name, arguments in CHECK_ARGUMENTS.items():
-        row = next((line for line in text.splitlines() if line.startswith("|") and f"`{name}`" in line.split("|")[1]), "")
+        row = next(
+            (
+                line
+                for line in text.splitlines()
+                if line.startswith("|") and f"`{name}`" in line.split("|")[1]
+            ),
+            "",
+        )
         assert all(f"`{key}`" in row for key in arguments), name
     assert all(f"`{name}`" in text for name in available_prompt_sets())
 
@@ -320,7 +350,9 @@ def test_the_readme_documents_every_check_and_set():
 
 def test_csv_becomes_prompts_with_answers(tmp_path):
     source = tmp_path / "data.csv"
-    source.write_text('question,answer\n"What, then, is\n1+1?",2\nCapital of Peru?,Lima\n', encoding="utf-8-sig")
+    source.write_text(
+        'question,answer\n"What, then, is\n1+1?",2\nCapital of Peru?,Lima\n', encoding="utf-8-sig"
+    )
     loaded = convert_prompts(source, tmp_path / "new.jsonl", prompt="question", expected="answer")
     assert loaded.prompts[0].text == "What, then, is\n1+1?"
     assert loaded.prompts[1].checks == ({"check": "expected", "value": "Lima"},)
@@ -343,7 +375,11 @@ def test_parquet_becomes_prompts(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("d.csv", "question,answer\na,b\n", r'column "qestion"|field "qestion".*did you mean "question".*answer'),
+        (
+            "d.csv",
+            "question,answer\na,b\n",
+            r'column "qestion"|field "qestion".*did you mean "question".*answer',
+        ),
         ("d.csv", "qestion\n\n", "no rows"),
         ("d.csv", 'qestion\n"', "not valid CSV"),
         ("d.jsonl", '{"qestion": ""}', "line 1.*empty"),

@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 from benchkit import sandbox
 from benchkit.errors import BenchkitError
 from benchkit.prompts import CHECK_ARGUMENTS, Prompt, load_prompts
-from benchkit.quality import (
-    CHECKS,
-    CheckResult,
-    check_json_quality,
-    count_sentences,
-    count_words,
-    find_code,
-    find_numbers,
-    run_checks,
-)
+from benchkit.quality import CHECKS, CheckResult, check_json_quality, run_checks
+from benchkit.reading import count_sentences, count_words, find_code, find_numbers
 
 SAM = '{"name": "Sam", "email": "sam@example.com"}'
 SOURCE = "Name: Sam, Email: sam@example.com"
@@ -122,6 +114,7 @@ def test_exact_values(reply, values, right):
         ('{"name": "Sam", "age": 34}', False),
         ('{"people": [{"name": "Sam"}, {"name": "Bob"}]}', False),
         ('["Sam", "Name"]', True),
+        ('{"name": "S*"}', False),
         ("Sam", False),
     ],
 )
@@ -130,7 +123,9 @@ def test_nothing_invented(reply, right):
 
 
 def test_invented_values_are_named_with_their_place():
-    assert reason("nothing_invented", '{"people": [{"name": "Bob"}]}', source=SOURCE).startswith('people[0].name: "Bob"')
+    assert reason("nothing_invented", '{"people": [{"name": "Bob"}]}', source=SOURCE).startswith(
+        'people[0].name: "Bob"'
+    )
     assert "placeholder" in reason("nothing_invented", '{"name": "N/A"}', source=SOURCE)
     assert passed("nothing_invented", '{"age": 34, "price": 1234.5}', source="34 years, 1,234.50 EUR")
     assert passed("nothing_invented", '{"name": "N/A"}', source="Name: N/A")
@@ -250,7 +245,10 @@ def test_345_is_found(reply):
     assert passed("number", reply, value=345)
 
 
-@pytest.mark.parametrize("reply", ["1345", "3450", "-345", "345.5", "0.345", "x345", "3,45", "345 and 6", "345e3", "", "three", "34 5"])
+@pytest.mark.parametrize(
+    "reply",
+    ["1345", "3450", "-345", "345.5", "0.345", "x345", "3,45", "345 and 6", "345e3", "", "three", "34 5"],
+)
 def test_what_is_not_345(reply):
     assert not passed("number", reply, value=345)
 
@@ -261,7 +259,9 @@ def test_numbers_in_all_their_forms():
     assert passed("number", "it is −7", value=-7) and passed("number", "-7", value=-7)
     assert passed("number", "10-7", value=7) and passed("number", "x = -$5", value=-5)
     assert passed("number", "0.1", value=0.1) and passed("number", ".5", value=0.5)
-    assert passed("number", "3.14159", value=3.14, tolerance=0.01) and not passed("number", "3.2", value=3.14, tolerance=0.01)
+    assert passed("number", "3.14159", value=3.14, tolerance=0.01) and not passed(
+        "number", "3.2", value=3.14, tolerance=0.01
+    )
     assert [float(n) for n in find_numbers("1,2,3")] == [1, 2, 3]
     assert reason("number", "It is 352.", value=345) == "the last number is 352, expected 345"
 
@@ -302,8 +302,12 @@ def test_expected_is_json_where_it_is_json(reply, value, right):
 
 
 def test_one_word_answers():
-    assert passed("one_of", '"Positive."', values=["positive", "good"]) and passed("exact", " a b ", text="a b")
-    assert not passed("one_of", "It is positive", values=["positive"]) and not passed("exact", "A b", text="a b")
+    assert passed("one_of", '"Positive."', values=["positive", "good"]) and passed(
+        "exact", " a b ", text="a b"
+    )
+    assert not passed("one_of", "It is positive", values=["positive"]) and not passed(
+        "exact", "A b", text="a b"
+    )
     labels = ["spam", "not spam"]
     assert passed("label", "Not spam.", value="not spam", labels=labels)
     assert not passed("label", "Not spam.", value="spam", labels=labels)
@@ -372,7 +376,9 @@ def test_code_is_found_in_a_reply(reply):
     assert passed("defines", reply, name="f")
 
 
-@pytest.mark.parametrize("reply", ["", "I cannot code.", "def f(n:\n  return", "```python\ndef g(n): return n\n```", "f(n) = n"])
+@pytest.mark.parametrize(
+    "reply", ["", "I cannot code.", "def f(n:\n  return", "```python\ndef g(n): return n\n```", "f(n) = n"]
+)
 def test_no_such_function(reply):
     assert not passed("defines", reply, name="f")
 
@@ -457,7 +463,9 @@ def test_no_check_ever_raises(reply):
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False),
                     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8))  # fmt: skip
 def test_any_json_value_equals_itself(value):
-    assert passed("valid_json", json.dumps(value)) and passed("expected", json.dumps(value), value=json.loads(json.dumps(value)))
+    assert passed("valid_json", json.dumps(value)) and passed(
+        "expected", json.dumps(value), value=json.loads(json.dumps(value))
+    )
 
 
 @settings(max_examples=50, deadline=None)

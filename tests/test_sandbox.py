@@ -13,7 +13,9 @@ import pytest
 from benchkit import sandbox
 from benchkit.sandbox import SandboxError, run_code, same_value
 
-needs_sandbox = pytest.mark.skipif(sandbox.why_refused() is not None, reason=f"no sandbox: {sandbox.why_refused()}")
+needs_sandbox = pytest.mark.skipif(
+    sandbox.why_refused() is not None, reason=f"no sandbox: {sandbox.why_refused()}"
+)
 
 TESTS = [{"call": "f(5)", "equals": 120}, {"call": "f(0)", "equals": 1}]
 FACTORIAL = "def f(n):\n    return 1 if n < 2 else n * f(n - 1)\n"
@@ -110,7 +112,9 @@ def test_endless_code_is_stopped(code):
 
 
 @needs_sandbox
-@pytest.mark.parametrize("code", ["x = bytearray(10**9)", "x = []\nwhile True: x.append('a' * 10**6)", "x = 'a' * 10**10"])
+@pytest.mark.parametrize(
+    "code", ["x = bytearray(10**9)", "x = []\nwhile True: x.append('a' * 10**6)", "x = 'a' * 10**10"]
+)
 def test_a_memory_bomb_meets_its_limit(code):
     result = run(code, time_s=5)
     assert not result.passed and "MemoryError" in result.reason
@@ -226,11 +230,15 @@ def test_the_child_dies_with_its_parent(tmp_path):
 
 
 @needs_sandbox
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user"
+)
 def test_it_works_for_an_ordinary_user_too():
     code = f"import os; os.setgid(65534); os.setuid(65534)\nfrom benchkit import sandbox; print(sandbox.run_code({FACTORIAL!r}, {TESTS!r}))"
     env = {**os.environ, "PYTHONPATH": str(sandbox.CHILD.parent.parent), "HOME": "/"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=60, check=False
+    )
     if "Permission denied" in done.stderr or "No module named" in done.stderr:
         pytest.skip("this Python is not readable for other users")
     assert "passed=True" in done.stdout, done.stderr
@@ -239,7 +247,9 @@ def test_it_works_for_an_ordinary_user_too():
 # --- where it cannot be enforced ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("system", "machine"), [("darwin", "arm64"), ("win32", "AMD64"), ("linux", "riscv64")])
+@pytest.mark.parametrize(
+    ("system", "machine"), [("darwin", "arm64"), ("win32", "AMD64"), ("linux", "riscv64")]
+)
 def test_a_system_without_the_means_is_refused(monkeypatch, system, machine):
     monkeypatch.setattr(sandbox.sys, "platform", system)
     monkeypatch.setattr(sandbox.platform, "machine", lambda: machine)
@@ -256,7 +266,9 @@ def test_a_filter_with_a_hole_is_found_by_the_self_test(monkeypatch, tmp_path, c
         pytest.skip("these system calls are numbered for x86_64")
     leaky = tmp_path / "child.py"
     text = sandbox.CHILD.read_text(encoding="utf-8")
-    leaky.write_text(text.replace('"read": (0, 63)', f'"read": (0, 63), "{call}": {numbers}'), encoding="utf-8")
+    leaky.write_text(
+        text.replace('"read": (0, 63)', f'"read": (0, 63), "{call}": {numbers}'), encoding="utf-8"
+    )
     monkeypatch.setattr(sandbox, "CHILD", leaky)
     monkeypatch.setattr(sandbox, "_self_test", sandbox._self_test.__wrapped__)
     assert "does not enforce" in sandbox.why_refused()
@@ -276,6 +288,13 @@ def test_a_limit_that_cannot_be_set_refuses_before_anything_runs(monkeypatch, tm
 
 
 def test_values_are_compared_as_json():
-    assert same_value(3, 3.0) and same_value([1, {"a": None}], [1, {"a": None}]) and same_value(0.1 + 0.2, 0.3)
-    assert not same_value(True, 1) and not same_value("1", 1) and not same_value([1], [1, 1]) and not same_value({}, [])
+    assert (
+        same_value(3, 3.0) and same_value([1, {"a": None}], [1, {"a": None}]) and same_value(0.1 + 0.2, 0.3)
+    )
+    assert (
+        not same_value(True, 1)
+        and not same_value("1", 1)
+        and not same_value([1], [1, 1])
+        and not same_value({}, [])
+    )
     assert not same_value(10**400, 1.5) and not same_value(float("nan"), float("nan"))
