@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from itertools import islice
+from itertools import count, islice
 
 from prose import held_out_prose, prose  # noqa: F401 (held_out_prose is part of what this file offers)
 from tasks import LEVELS, TASKS, Item, arithmetic  # noqa: F401
-from values import cities, names, pool, side  # noqa: F401
+from values import cities, full_name, labelled, names, pool, record, side  # noqa: F401
 
 PROMPT_WEIGHT = 0.1  # how much a prompt's own text counts in the loss; replies and prose count 1
 CHAT = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 END_OF_TURN, END_OF_DOCUMENT = "<|im_end|>", "<|endoftext|>"
-DRILLS, PROSE = 9, 7  # shares of the documents, beside those of TASKS
+DRILLS, PROSE, COPYING = 9, 7, 6  # shares of the documents, beside those of TASKS
+COPYING_FIRST, N_FIRST = 120, 6000  # copying is learnt before all else: its share of the first documents
 
 RELEASED_PROMPTS = {  # the toolkit's own: never trained on, whatever the hash says
     "Summarize: Large language models are useful but require careful evaluation.",
@@ -55,6 +56,21 @@ def drill(rng: random.Random) -> list[Segment]:
     return segments + [(END_OF_DOCUMENT, 1.0)]
 
 
+def copying(rng: random.Random) -> list[Segment]:
+    """A sheet on which words are copied, or looked up in a record and copied: what extraction is made of."""
+    segments: list[Segment] = [("Copy\n", 1.0)]
+    for _ in range(rng.randint(2, 5)):
+        if rng.random() < 0.5:
+            words = [full_name(rng, "train") for _ in range(rng.randint(2, 5))]
+            segments += [(f"{' '.join(words)} =", PROMPT_WEIGHT), (f" {' '.join(words)}\n", 1.0)]
+        else:
+            values = record(rng, "train", rng.randint(3, 5))
+            segments += [(labelled(rng, values) + "\n", PROMPT_WEIGHT)]
+            for key in rng.sample(list(values), len(values)):
+                segments += [(f'"{key}": ', PROMPT_WEIGHT), (f'"{values[key]}"\n', 1.0)]
+    return segments + [(END_OF_DOCUMENT, 1.0)]
+
+
 def chat(item: Item) -> list[Segment]:
     """A prompt and its reply in the models' chat format."""
     return [(CHAT.format(item.prompt), PROMPT_WEIGHT), (item.reply + END_OF_TURN, 1.0),
@@ -66,14 +82,15 @@ def documents(seed: int = 0) -> Iterator[list[Segment]]:
     rng = random.Random(seed)
     makers = {task: items(task, "train", seed) for task in TASKS}
     shares = {task: share for task, (_, share) in TASKS.items()} | {"drill": DRILLS, "prose": PROSE}
-    while True:
-        kind = rng.choices(list(shares), list(shares.values()))[0]
-        if kind == "drill":
-            yield drill(rng)
+    for n in count():
+        copy_share = COPYING_FIRST if n < N_FIRST else COPYING
+        kind = rng.choices([*shares, "copying"], [*shares.values(), copy_share])[0]
+        if kind in makers:
+            yield chat(next(makers[kind]))
         elif kind == "prose":
             yield [(prose(rng, "train") + END_OF_DOCUMENT, 1.0)]
         else:
-            yield chat(next(makers[kind]))
+            yield drill(rng) if kind == "drill" else copying(rng)
 
 
 if __name__ == "__main__":

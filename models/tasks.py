@@ -49,7 +49,7 @@ EXTRACT = ["Extract JSON with keys {{{k}}} from: {s}", "Extract JSON with keys {
            "Find the {l} in the text and reply with JSON only: {s}", "JSON with keys {{{k}}}: {s}"]
 
 
-def extraction(rng: random.Random, split: str, n_keys: int | None = None, missing: float = 0.08) -> Item:
+def extraction(rng: random.Random, split: str, n_keys: int | None = None, missing: float = 0.15) -> Item:
     """JSON with exactly the keys asked for; a key the text does not give becomes null."""
     n_keys = n_keys or rng.choice([1, 2, 2, 2, 2, 3, 3, 4])
     n_fields = n_keys + rng.choice([0, 0, 0, 1, 1, 2])
@@ -636,7 +636,7 @@ def small_talk(rng: random.Random, split: str) -> Item:
 
 # Task -> (maker, share of the training documents)
 TASKS: dict[str, tuple[Callable[..., Item], int]] = {
-    "extraction": (extraction, 20), "refusal": (refusal, 8), "summary": (summary, 14), "arithmetic": (arithmetic, 8),
+    "extraction": (extraction, 24), "refusal": (refusal, 8), "summary": (summary, 14), "arithmetic": (arithmetic, 8),
     "word problems": (word_problem, 8), "reasoning": (reasoning, 9), "classification": (classification, 8),
     "format following": (format_following, 11), "translation": (translation, 9), "code": (code, 6),
     "creative writing": (creative, 5), "knowledge": (knowledge, 12), "small talk": (small_talk, 1),
