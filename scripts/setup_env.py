@@ -33,6 +33,10 @@ FAST_BUILD = "-DLLAVA_BUILD=OFF -DCMAKE_UNITY_BUILD=ON -DCMAKE_PROJECT_INCLUDE={
 FAST_INCLUDE = "set(LLAMA_BUILD_COMMON OFF)\n"
 
 
+# Modules are compiled when they are first imported; compiling all of them at once takes half a minute.
+QUICKLY = ("--quiet", "--no-compile")
+
+
 class SetupError(Exception):
     """Set-up cannot go on; the message says what to do."""
 
@@ -56,6 +60,10 @@ def requirements(text, extras=EXTRAS):
 def read_pyproject():
     with open(PYPROJECT, encoding="utf-8") as file:
         return file.read()
+
+
+def build_requirement():
+    return re.search(r'^requires = \["([^"]+)"\]', read_pyproject(), re.MULTILINE).group(1)
 
 
 def engine_requirement():
@@ -277,14 +285,14 @@ def install_online(python, venv):
     try:
         say(f"installing the other packages{' meanwhile' if build else ''} (a minute or two, at most 250 MB).")
         others = [line for line in requirements(read_pyproject()) if not line.startswith(ENGINE)]
-        pip(python, "install", "--quiet", *others)
+        pip(python, "install", *QUICKLY, *others, build_requirement())
         say(f"the other packages are in place ({time.time() - start:.0f} s).")
         if build:
             install_engine(python, wheels, build)
     finally:
         if build:
             build.stop()
-    pip(python, "install", "--quiet", "--editable", ".[{}]".format(",".join(EXTRAS)))
+    pip(python, "install", *QUICKLY, "--no-build-isolation", "--editable", ".[{}]".format(",".join(EXTRAS)))
 
 
 def install_engine(python, wheels, build):

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -217,7 +218,7 @@ def test_a_reader_that_goes_away_is_no_traceback():
 @pytest.mark.skipif(os.name == "nt", reason="POSIX shell")
 def test_ask_piped_to_head():
     command = (
-        f"{sys.executable} -m benchkit ask {XS} Hello --max-tokens 40 --ignore-eos --threads 1 | head -c 1"
+        f"{shlex.quote(sys.executable)} -m benchkit ask {XS} Hello --max-tokens 40 --ignore-eos --threads 1 | head -c 1"
     )
     env = os.environ | {"PYTHONPATH": str(places.ROOT)}
     done = subprocess.run(command, shell=True, capture_output=True, env=env, timeout=300, check=False)

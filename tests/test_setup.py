@@ -76,7 +76,9 @@ class FakePip:
 
     def __init__(self, folder: Path, fast_works: bool, plain_works: bool = True):
         self.path, self.notes = folder / "python", folder / "notes.jsonl"
-        self.path.write_text(f"""#!{sys.executable}
+        program = folder / "fake_pip.py"
+        self.path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{program}" "$@"\n')
+        program.write_text(f"""
 import json, os, sys
 flags = os.environ.get("CMAKE_ARGS", "")
 include = [f.partition("=")[2] for f in flags.split() if "PROJECT_INCLUDE" in f]
