@@ -15,8 +15,9 @@ import pandas as pd
 from benchkit import figures, machine, metrics, places, stats, tables
 from benchkit.recording import Recording
 from benchkit.runs import open_run
+from benchkit.text import number
 
-pd.set_option("display.precision", 3, "display.max_colwidth", 40)
+pd.set_option("display.float_format", number, "display.max_colwidth", 40)
 machine.machine_record()["packages"]
 
 # %%
@@ -130,10 +131,11 @@ print(f"{ratio_of_sums:.0f} tokens/s (ratio of sums), {average_of_rates:.0f} tok
 # %%
 summary = tables.summarize(results).set_index("configuration")
 summary[["n_prompts", "latency_mean_s", "latency_median_s", "latency_p95_s", "latency_p99_s", "latency_max_s",
-         "requests_per_min", "tokens_per_s", "ttft_median_ms", "decode_tokens_per_s", "peak_memory_mib"]].T.round(4)
+         "requests_per_min", "tokens_per_s", "ttft_median_ms", "decode_tokens_per_s", "peak_memory_mib"]].transpose()
 
 # %% [markdown]
 # An empty cell (`NaN`) is an answer too: *not enough prompts to say*. It is never filled with a 0 or a guess.
+# `latency_max_s` is the largest of *all* requests, so a single slow trial shows here, and here only.
 
 # %%
 assert summary.loc[name, "latency_median_s"] == per_prompt.median()

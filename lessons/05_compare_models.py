@@ -17,7 +17,7 @@ from benchkit import figures, machine, places, report, stats, tables
 from benchkit.runs import open_run
 from benchkit.text import number
 
-pd.set_option("display.precision", 3, "display.max_colwidth", 60)
+pd.set_option("display.float_format", number, "display.max_colwidth", 60)
 machine.machine_record()["packages"]
 
 # %%

@@ -1,4 +1,4 @@
-"""Measure the sample run that lessons 03 to 05 read: `benchmark_outputs/sample/` (a few minutes).
+"""Measure the sample run that lessons 03 to 05 read, and draw README's picture: `benchmark_outputs/sample/` (a minute).
 
     python lessons/make_sample.py            continues a run that was interrupted
     python lessons/make_sample.py --fresh    begins again
@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchkit import bench, places, tables
+from benchkit import bench, figures, places, tables
 from benchkit.plan import READY_PLANS, read_plan
 
 SAMPLE = places.OUTPUTS / "sample"
@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     plan = replace(read_plan(READY_PLANS / "pocket_family.yaml"), name="sample", trials=TRIALS)
     run = bench.run(plan, options.out)
     tidy(run.folder)
+    figures.save(*figures.tradeoff_figure(tables.summarize(tables.results(run))), run.folder / "tradeoff.png")
     size_mib = sum(p.stat().st_size for p in run.folder.rglob("*") if p.is_file()) / 2**20
     verdict = tables.verdict(run)
     print(f"{len(run.artifacts())} artifacts, {size_mib:.1f} MiB, {verdict.state}", *verdict.reasons, sep="\n  ")
