@@ -32,9 +32,9 @@ exit codes:
 EXAMPLES = """\
 examples:
   benchkit ask gguf:pocket-s "Why is the sky blue?"
-  benchkit run --models gguf:pocket-xs,gguf:pocket-m --prompts course --trials 3 --out my-run
-  benchkit compare my-run
-  benchkit report my-run
+  benchkit run --models gguf:pocket-xs,gguf:pocket-m --prompts course --out benchmark_outputs/mine
+  benchkit compare benchmark_outputs/mine
+  benchkit report benchmark_outputs/mine
 """
 
 

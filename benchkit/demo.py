@@ -22,7 +22,7 @@ def demo(out: Path | None = None) -> Path:
     """
     began = time.monotonic()
     base = Path(out or places.OUTPUTS / "demo").resolve()
-    print(f"Measuring {len(MODELS)} models with 60 prompts, analysing, comparing: about two minutes.\n"
+    print(f"Measuring {len(MODELS)} models with 60 prompts, analysing, comparing: less than two minutes.\n"
           "If you interrupt it, the same command continues.", flush=True)  # fmt: skip
     folder = measure(base)
     execute("03_analyze_results", {"run_folder": str(folder)}, executed(folder, "03_analyze_results"))
