@@ -214,17 +214,21 @@ def test_nothing_of_the_environment_is_seen(monkeypatch):
 
 @needs_sandbox
 def test_the_child_dies_with_its_parent(tmp_path):
-    code = "from benchkit.sandbox import run_code; run_code('import time; time.sleep(60)', [], time_s=60)"
-    parent = subprocess.Popen([sys.executable, "-c", code], cwd=sandbox.CHILD.parent.parent)
-    children = []
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and not any("sandbox_child" in " ".join(c) for _, c in children):
+    code = """from benchkit import sandbox
+assert not sandbox.why_refused()
+print("the self-test is over", flush=True)
+sandbox.run_code("import time; time.sleep(60)", [], time_s=60)"""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=sandbox.CHILD.parent.parent, stdout=subprocess.PIPE
+    )
+    parent.stdout.readline()
+    children, deadline = [], time.monotonic() + 20
+    while not children and time.monotonic() < deadline:
         time.sleep(0.05)
-        children = [(p, p.cmdline()) for p in psutil.Process(parent.pid).children() if p.is_running()]
-    time.sleep(0.5)  # past the self-test, into the sleep
-    children = psutil.Process(parent.pid).children()
+        children = psutil.Process(parent.pid).children()
+    assert children
     parent.kill()
-    parent.wait()
+    parent.communicate()
     _, alive = psutil.wait_procs(children, timeout=5)
     assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
 
