@@ -5,8 +5,12 @@ for example `pytest.skip("needs cmake")`; `make test` then shows the reason and 
 """
 
 import os
+import signal
 
 import pytest
+
+# A shell's background job ignores Ctrl-C, and so would every process that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
