@@ -133,7 +133,8 @@ figures.show(*figures.quality_figure(results))
 
 # %% [markdown]
 # Read along a row: is there a category that every model gets, one that none gets, one that separates them?
-# Only the last kind tells models apart. By check, it shows *how* replies fail:
+# Only the last kind tells models apart. (Generated code runs only when a plan says `run_code: true`; otherwise
+# `code` counts what can be seen without running it.) By check, it shows *how* replies fail:
 
 # %%
 figures.show(*figures.checks_figure(results))
