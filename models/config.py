@@ -20,9 +20,12 @@ class Config:
     n_kv_head: int
     d_ff: int  # width of the feed-forward layer
     tokens: int  # trained on, each seen once
-    batch: int  # windows of CONTEXT tokens a step
+    batch: int = 4  # windows of CONTEXT tokens a step, or as many tokens in short windows
     d_model: int = 256
-    matrix_lr: float = 0.02  # Muon
+    grown_from: str = ""  # the smaller model it begins as, if any
+    skip: int = 0  # tokens of the corpus that were for the smaller model
+    short: float = 0.6  # share of the tokens trained on in short windows
+    matrix_lr: float = 0.0075  # Muon
     other_lr: float = 0.003  # AdamW, for embeddings and norms
     warm_up: float = 0.02  # share of the steps with a rising learning rate
     decay: float = 0.5  # share of the steps with a falling one, down to zero
@@ -39,7 +42,8 @@ class Config:
 
 
 FAMILY = {
-    "pocket-xs": Config("pocket-xs", n_layer=3, n_head=4, n_kv_head=2, d_ff=256, tokens=3_500_000, batch=8),
-    "pocket-s": Config("pocket-s", n_layer=4, n_head=4, n_kv_head=4, d_ff=768, tokens=7_000_000, batch=8),
-    "pocket-m": Config("pocket-m", n_layer=8, n_head=4, n_kv_head=4, d_ff=1024, tokens=8_000_000, batch=10),
+    "pocket-xs": Config("pocket-xs", n_layer=3, n_head=4, n_kv_head=2, d_ff=256, tokens=3_500_000),
+    "pocket-s": Config("pocket-s", n_layer=4, n_head=4, n_kv_head=4, d_ff=768, tokens=9_500_000),
+    "pocket-m": Config("pocket-m", n_layer=8, n_head=4, n_kv_head=4, d_ff=1024, tokens=10_000_000, short=0.4,
+                       grown_from="pocket-s", skip=9_500_000, matrix_lr=0.005, other_lr=0.002, decay=0.7),
 }

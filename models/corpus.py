@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from itertools import count, islice
 
 from prose import held_out_prose, prose  # noqa: F401 (held_out_prose is part of what this file offers)
-from tasks import LEVELS, TASKS, Item, arithmetic  # noqa: F401
+from tasks import BEYOND, LEVELS, TASKS, Item, arithmetic  # noqa: F401
 from values import cities, full_name, labelled, names, pool, record, side  # noqa: F401
 
 PROMPT_WEIGHT = 0.1  # how much a prompt's own text counts in the loss; replies and prose count 1
 CHAT = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 END_OF_TURN, END_OF_DOCUMENT = "<|im_end|>", "<|endoftext|>"
-DRILLS, PROSE, COPYING = 9, 7, 6  # shares of the documents, beside those of TASKS
-COPYING_FIRST, N_FIRST = 120, 6000  # copying is learnt before all else: its share of the first documents
+DRILLS, PROSE, COPYING = 9, 7, 7  # shares of the documents, beside those of TASKS
+N_FIRST, FIRST = 10_000, {"copying": 40, "extraction": 120, "refusal": 30}  # copying is learnt before all else
 
 RELEASED_PROMPTS = {  # the toolkit's own: never trained on, whatever the hash says
     "Summarize: Large language models are useful but require careful evaluation.",
@@ -81,10 +81,11 @@ def documents(seed: int = 0) -> Iterator[list[Segment]]:
     """The training stream: chats of every task, sheets of sums, plain prose; never the same again."""
     rng = random.Random(seed)
     makers = {task: items(task, "train", seed) for task in TASKS}
-    shares = {task: share for task, (_, share) in TASKS.items()} | {"drill": DRILLS, "prose": PROSE}
+    later = {task: share for task, (_, share) in TASKS.items()} | {"drill": DRILLS, "prose": PROSE, "copying": COPYING}
+    first = later | FIRST
     for n in count():
-        copy_share = COPYING_FIRST if n < N_FIRST else COPYING
-        kind = rng.choices([*shares, "copying"], [*shares.values(), copy_share])[0]
+        shares = first if n < N_FIRST else later
+        kind = rng.choices(list(shares), list(shares.values()))[0]
         if kind in makers:
             yield chat(next(makers[kind]))
         elif kind == "prose":

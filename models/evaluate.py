@@ -16,7 +16,7 @@ from pathlib import Path
 
 import llama_cpp
 import numpy as np
-from corpus import LEVELS, Item, items
+from corpus import BEYOND, LEVELS, Item, items
 
 HERE = Path(__file__).resolve().parent
 MODELS = ["pocket-xs", "pocket-s", "pocket-m"]
@@ -32,7 +32,7 @@ ROWS: dict[str, tuple[str, dict, int]] = {
     "format following": ("format following", {}, 100),
     "deduction": ("reasoning", {}, 100),
     "word problems": ("word problems", {}, 100),
-    **{f"arithmetic, {level}": ("arithmetic", {"level": level}, 100) for level in LEVELS},
+    **{f"arithmetic, {level}": ("arithmetic", {"level": level}, 100) for level in LEVELS | BEYOND},
     "translation": ("translation", {}, 100),
     "code": ("code", {}, 100),
     "creative writing": ("creative writing", {}, 50),

@@ -24,6 +24,7 @@ def size_label(n_parameters: int) -> str:
 
 def write_metadata(w: gguf.GGUFWriter, c: Config) -> None:
     w.add_name(c.name)
+    w.add_basename("pocket")
     w.add_author("benchkit")
     w.add_license("MIT")
     w.add_size_label(size_label(c.n_parameters))

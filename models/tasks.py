@@ -172,6 +172,7 @@ SUMS = {"+": ["What is {a} + {b}?", "{a} + {b} = ?", "Calculate {a} + {b}.", "{a
 LEVELS = {"sum of 1 or 2 digits": ("+-", [(1, 1), (2, 1), (2, 2)]), "sum of 3 digits": ("+-", [(3, 3), (3, 2)]),
           "product by 1 digit": ("×", [(1, 1), (2, 1), (2, 1)]), "product of 2 digits": ("×", [(2, 2)]),
           "product of 3 by 2 digits": ("×", [(3, 2)])}
+BEYOND = {"product of 3 by 3 digits": ("×", [(3, 3)])}  # never trained on
 
 
 def operands(rng: random.Random, op: str, n_digits: tuple[int, int], split: str) -> tuple[int, int]:
@@ -208,7 +209,7 @@ def worked(a: int, op: str, b: int) -> str:
 def arithmetic(rng: random.Random, split: str, level: str | None = None) -> Item:
     """A sum, a difference or a product."""
     level = level or rng.choices(list(LEVELS), [4, 3, 2, 2, 1])[0]
-    ops, sizes = LEVELS[level]
+    ops, sizes = (LEVELS | BEYOND)[level]
     op = rng.choice(ops)
     size = rng.choice([s for s in sizes if split == "train" or s != (1, 1)])
     a, b = operands(rng, op, size, split)
@@ -251,7 +252,7 @@ def word_problem(rng: random.Random, split: str) -> Item:
     if op in "×/":
         size = (rng.choice([1, 2] if split == "train" else [2, 2]), 1)
         a, b = operands(rng, "×", size, split)
-        if split == "eval" and b == 1:  # 'for 1 dollars each': draw again, as another factor may be on the other side
+        if split == "eval" and b < 3:  # in training a factor of 1 becomes 2, whichever side that is on
             return word_problem(rng, split)
         a, b = max(a, 2), max(b, 2)
     else:
@@ -636,7 +637,7 @@ def small_talk(rng: random.Random, split: str) -> Item:
 
 # Task -> (maker, share of the training documents)
 TASKS: dict[str, tuple[Callable[..., Item], int]] = {
-    "extraction": (extraction, 24), "refusal": (refusal, 8), "summary": (summary, 14), "arithmetic": (arithmetic, 8),
+    "extraction": (extraction, 36), "refusal": (refusal, 8), "summary": (summary, 14), "arithmetic": (arithmetic, 8),
     "word problems": (word_problem, 8), "reasoning": (reasoning, 9), "classification": (classification, 8),
     "format following": (format_following, 11), "translation": (translation, 9), "code": (code, 6),
     "creative writing": (creative, 5), "knowledge": (knowledge, 12), "small talk": (small_talk, 1),

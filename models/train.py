@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 
 SEED = 0
 CHECKPOINT_EVERY_S = 60
-SNAP = 128  # a window moves back by up to this many tokens to begin where a document begins
+SHORT = 128  # tokens in a window at first
 
 
 def token_stream(n_tokens: int) -> tuple[np.ndarray, np.ndarray]:
@@ -43,12 +43,25 @@ def token_stream(n_tokens: int) -> tuple[np.ndarray, np.ndarray]:
     return data["ids"], data["full"]
 
 
-def window_starts(ids: np.ndarray) -> np.ndarray:
-    """Where each window begins: every CONTEXT tokens, moved back to a document's beginning if one is near."""
+def windows(ids: np.ndarray, length: int) -> np.ndarray:
+    """Where each window begins: every `length` tokens, moved back to a document's beginning if one is near."""
     documents_begin = np.concatenate([[0], np.flatnonzero(ids == 0) + 1])
-    starts = np.arange(0, len(ids) - CONTEXT - 1, CONTEXT)
+    starts = np.arange(0, len(ids) - length - 1, length)
     nearest = documents_begin[np.searchsorted(documents_begin, starts, side="right") - 1]
-    return np.where(starts - nearest < SNAP, nearest, starts)
+    return np.where(starts - nearest < length // 4, nearest, starts)
+
+
+def steps(ids: np.ndarray, c: Config) -> list[tuple[int, np.ndarray]]:
+    """Each step's window length and window starts: the same number of tokens a step, in short windows at first.
+
+    In a short window there is little to look at, so a model finds out much sooner where a copied word comes from.
+    """
+    tokens_a_step, begin, plan = c.batch * CONTEXT, c.skip, []
+    for length, end in ((SHORT, c.skip + int(c.short * c.tokens)), (CONTEXT, c.skip + c.tokens)):
+        starts, per_step = begin + windows(ids[begin:end], length), tokens_a_step // length
+        plan += [(length, starts[i:i + per_step]) for i in range(0, len(starts) - per_step + 1, per_step)]
+        begin = end
+    return plan
 
 
 def learning_rate_share(step: int, n_steps: int, c: Config) -> float:
@@ -60,8 +73,24 @@ def optimizers(model: Llama, c: Config) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the blocks, AdamW for embeddings and norms."""
     matrices = [p for p in model.blk.parameters() if p.dim() == 2]
     others = [p for p in model.parameters() if all(p is not m for m in matrices)]
-    return [torch.optim.Muon(matrices, lr=c.matrix_lr, weight_decay=0.01, momentum=0.95),
+    return [torch.optim.Muon(matrices, lr=c.matrix_lr, weight_decay=0.01, momentum=0.95, ns_steps=3),
             torch.optim.AdamW(others, lr=c.other_lr, weight_decay=0.0, betas=(0.9, 0.98))]
+
+
+@torch.no_grad()
+def grow(model: Llama, small: dict[str, torch.Tensor]) -> None:
+    """Begin where a smaller model ended: its blocks, wider by units that do nothing yet, and between them blocks that
+    do nothing yet. The larger model then says what the smaller one says, and goes on learning with more room."""
+    n_small = 1 + max(int(name.split(".")[1]) for name in small if name.startswith("blk."))
+    apart = len(model.blk) // n_small
+    own = model.state_dict()
+    for name, tensor in small.items():
+        if name.startswith("blk."):
+            _, i, rest = name.split(".", 2)
+            name = f"blk.{int(i) * apart}.{rest}"
+            if rest == "ffn_down.weight":
+                own[name].zero_()
+        own[name][tuple(slice(0, n) for n in tensor.shape)] = tensor
 
 
 def save(state: dict, path: Path) -> None:
@@ -76,7 +105,13 @@ def train(c: Config, fresh: bool = False, stop_at: int | None = None) -> None:
     CHECKPOINTS.mkdir(exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(SEED)
-    model = Llama(c).to(device)
+    model = Llama(c)
+    if c.grown_from:
+        smaller = CHECKPOINTS / f"{c.grown_from}.pt"
+        if not smaller.exists():
+            raise SystemExit(f"{c.name} begins as {c.grown_from}: first run  python models/train.py {c.grown_from}")
+        grow(model, torch.load(smaller, map_location="cpu")["model"])
+    model.to(device)
     opts = optimizers(model, c)
     path, step, seconds = CHECKPOINTS / f"{c.name}.pt", 0, 0.0
     if path.exists() and not fresh:
@@ -86,9 +121,9 @@ def train(c: Config, fresh: bool = False, stop_at: int | None = None) -> None:
             opt.load_state_dict(saved)
         step, seconds = state["step"], state["seconds"]
 
-    ids, full = token_stream(max(member.tokens for member in FAMILY.values()))
-    starts = window_starts(ids)
-    n_steps = c.tokens // (c.batch * CONTEXT)
+    ids, full = token_stream(max(member.skip + member.tokens for member in FAMILY.values()) + CONTEXT)
+    plan = steps(ids, c)
+    n_steps = len(plan)
     print(f"{c.name}: {c.n_parameters:,} parameters, {n_steps} steps of {c.batch * CONTEXT} tokens on {device}, from step {step}", flush=True)
 
     @torch.compile
@@ -100,7 +135,8 @@ def train(c: Config, fresh: bool = False, stop_at: int | None = None) -> None:
 
     began, saved_at, running = time.time() - seconds, time.time(), None
     while step < min(n_steps, stop_at or n_steps):
-        rows = starts[step * c.batch:(step + 1) * c.batch, None] + np.arange(CONTEXT + 1)
+        length, starts = plan[step]
+        rows = starts[:, None] + np.arange(length + 1)
         window = torch.from_numpy(ids[rows].astype(np.int64)).to(device)
         weight = torch.from_numpy(np.where(full[rows[:, 1:]], 1.0, PROMPT_WEIGHT).astype(np.float32)).to(device)
         for opt, top in zip(opts, (c.matrix_lr, c.other_lr)):

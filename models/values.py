@@ -62,12 +62,12 @@ def cities(split: str) -> list[str]:
     return pool(lex.CITIES, split)
 
 
-def made_up_word(rng: random.Random, split: str, syllables: tuple[int, int] = (2, 3)) -> str:
+def made_up_word(rng: random.Random, split: str, syllables: int | None = None) -> str:
     """A pronounceable word that means nothing, so that it must be copied, not remembered."""
     def make() -> str:
         parts = [rng.choice("b c d f g h j k l m n p r s t v w z br dr fl gr kr pl st tr sh th".split())
                  + rng.choice("aeiou") + rng.choice(["", "", "n", "r", "l", "s", "m", "x"])
-                 for _ in range(rng.randint(*syllables))]
+                 for _ in range(syllables or rng.choice([1, 2, 2, 2, 3, 3]))]
         return "".join(parts)
     return until(split, make)
 
@@ -85,7 +85,7 @@ def upper_first(text: str) -> str:
 # ---------------------------------------------------------------- values for the fields of a record
 
 def first_name(rng: random.Random, split: str) -> str:
-    if rng.random() < 0.5:
+    if rng.random() < 0.2:  # made-up names teach copying, known ones invite remembering
         return rng.choice(names(split))
     return made_up_word(rng, split).capitalize()
 
@@ -98,12 +98,12 @@ def full_name(rng: random.Random, split: str) -> str:
 
 
 def city(rng: random.Random, split: str) -> str:
-    return rng.choice(cities(split)) if rng.random() < 0.7 else made_up_word(rng, split).capitalize()
+    return rng.choice(cities(split)) if rng.random() < 0.25 else made_up_word(rng, split).capitalize()
 
 
 def domain(rng: random.Random, split: str) -> str:
     def make() -> str:
-        host = made_up_word(rng, split) if rng.random() < 0.6 else rng.choice(lex.NOUNS)
+        host = made_up_word(rng, split, rng.choice([1, 2])) if rng.random() < 0.6 else rng.choice(lex.NOUNS)
         return f"{host}.{rng.choice(lex.TLDS)}"
     return until(split, make)
 
@@ -111,7 +111,7 @@ def domain(rng: random.Random, split: str) -> str:
 def email(rng: random.Random, split: str, name: str | None = None) -> str:
     user = (name or full_name(rng, split)).lower().replace(" ", rng.choice([".", "_", ""]))
     if rng.random() < 0.25:
-        other = [made_up_word(rng, split), rng.choice(lex.NOUNS), user[:1] + made_up_word(rng, split)]
+        other = [made_up_word(rng, split), rng.choice(lex.NOUNS), user[:1] + made_up_word(rng, split, 1)]
         user = rng.choice(other)
     if rng.random() < 0.2:
         user += str(rng.randint(1, 999))
@@ -128,19 +128,28 @@ def date(rng: random.Random) -> str:
     return f"{rng.randint(1, 28)} {rng.choice(lex.MONTHS)} {rng.randint(1990, 2030)}"
 
 
+def one_of(words: list[str]) -> Callable[[random.Random, str], str]:
+    """A word of a list or, as often, any other word: a known list would be remembered, not copied."""
+    def draw(rng: random.Random, split: str) -> str:
+        known = pool(words, split)
+        other = rng.choice(pool(lex.WORDS, split)) if rng.random() < 0.5 else made_up_word(rng, split)
+        return rng.choice(known) if rng.random() < 0.5 else other
+    return draw
+
+
 VALUES: dict[str, Callable[[random.Random, str], str | int]] = {
     "name": full_name,
     "email": email,
     "city": city,
     "age": lambda rng, _: rng.randint(5, 99),
-    "phone": lambda rng, _: rng.choice(["555-", "+49 ", "0", "020 "]) + digits(rng, rng.randint(4, 7)),
+    "phone": lambda rng, _: rng.choice(["555-", "+49 ", "0", "020 "]) + digits(rng, rng.randint(3, 5)),
     "company": lambda rng, split: f"{made_up_word(rng, split).capitalize()} {rng.choice(lex.COMPANY_ENDS)}",
     "date": lambda rng, _: date(rng),
     "price": lambda rng, _: f"{rng.randint(1, 999)}.{digits(rng, 2)} {rng.choice(['EUR', 'USD', 'GBP'])}",
-    "job": lambda rng, split: rng.choice(pool(lex.JOBS, split)),
-    "product": lambda rng, split: rng.choice(pool(lex.PRODUCTS, split)),
+    "job": one_of(lex.JOBS),
+    "product": one_of(lex.PRODUCTS),
     "color": lambda rng, _: rng.choice(lex.COLOURS),
-    "order": lambda rng, _: rng.choice("ABCDEFGHKMPRST") + "-" + digits(rng, rng.randint(3, 5)),
+    "order": lambda rng, _: rng.choice("ABCDEFGHKMPRST") + "-" + digits(rng, rng.randint(2, 4)),
     "country": lambda rng, split: made_up_word(rng, split).capitalize() + rng.choice(["ia", "land", ""]),
 }
 COMMON = ["name", "email", "city", "age", "phone", "company", "name", "email", "city"]

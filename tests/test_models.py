@@ -164,17 +164,39 @@ def test_wilson_interval_of_a_known_case():
     assert (round(low, 3), round(high, 3)) == (0.490, 0.943)
 
 
-@pytest.mark.xfail(reason="the interim weights copy unseen words with mistakes: see models/README.md", strict=True)
 def test_pocket_m_extracts_two_keys(medium):
+    """Another 60 items than the card's 300; a model that gets 95 % of all gets 54 of 60 or more 97 times in 100."""
     sample = list(islice(corpus.items("extraction", "eval", 21, n_keys=2, missing=0.0), 60))
     right = sum(passes(item, answer(medium, item.prompt)) for item in sample)
-    assert right >= 0.95 * len(sample)
+    assert right >= 54
+
+
+def test_the_card_says_that_pocket_m_gets_95_of_100_extractions_and_that_all_fail_at_long_products():
+    results = json.loads((MODELS / "evaluation.json").read_text(encoding="utf-8"))
+    extraction = results["pocket-m"]["tasks"]["extraction, 2 keys"]
+    assert extraction["n"] == 300 and extraction["right"] >= 0.95 * 300
+    hard = [result["tasks"]["arithmetic, product of 3 by 3 digits"] for result in results.values()]
+    assert all(row["right"] <= 0.05 * row["n"] for row in hard)
 
 
 def test_card_shows_the_measured_results():
     results = json.loads((MODELS / "evaluation.json").read_text(encoding="utf-8"))
     from evaluate import table
     assert table(results) in (MODELS / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_grown_model_begins_by_saying_what_the_smaller_one_says():
+    torch = pytest.importorskip("torch", reason="the recipe's own dependency: pip install .[train]")
+    import config
+    import model
+    import train
+    small, large = (model.Llama(config.FAMILY[name]) for name in ("pocket-s", "pocket-m"))
+    for block in small.blk:  # a fresh block does nothing yet
+        torch.nn.init.normal_(block.attn_output.weight, std=0.05)
+        torch.nn.init.normal_(block.ffn_down.weight, std=0.05)
+    train.grow(large, small.state_dict())
+    tokens = torch.randint(0, config.VOCABULARY, (2, 40))
+    assert torch.allclose(small(tokens), large(tokens), atol=1e-4)
 
 
 def test_a_stopped_training_goes_on_where_it_was(tmp_path, monkeypatch):
