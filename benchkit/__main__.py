@@ -2,7 +2,10 @@
 
 import sys
 
-from benchkit.cli import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from benchkit.cli import main
+
+        sys.exit(main())
+    except KeyboardInterrupt:  # Ctrl-C while Python still reads the modules
+        sys.exit(130)

@@ -1,18 +1,22 @@
 """Measure a plan: warm up, take turns, write each reply down the moment it exists.
 
-The order. Models take turns of ten prompts (five forced-length replies), and the model that begins
+The order. Models take turns of ten prompts (two forced-length replies), and the model that begins
 changes from turn to turn, so that whatever drifts meanwhile (heat, other programs) hits all alike.
 After every change of model one reply of 32 tokens goes unrecorded, because a model that has just
 been idle runs slower; an engine that has just started generates for a quarter of a second. Turns
 of ten prompts rather than one keep that cost small. Models that do not all fit in memory are loaded
-one at a time instead, one turn for each trial of all prompts. What was done is in the manifest.
+one at a time instead, one turn for each trial of all prompts, and never fewer than two turns each:
+A, B, B, A. What was done is in the manifest.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import random
+import re
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,15 +33,21 @@ from benchkit.errors import BenchkitError, ModelError
 from benchkit.plan import Configuration, Plan, Test, read_plan
 from benchkit.recording import Recording
 from benchkit.runs import Run
+from benchkit.text import visible
 
 #: Requests in one turn of a model before the next model's turn.
-TURN, SPEED_TURN = 10, 5
+TURN, SPEED_TURN = 10, 2
 
 #: Unrecorded after every change of model: one reply of this many tokens …
 WARM_UP_TOKENS = 32
 #: … and by an engine that has just started, at least this much generating.
 FRESH_S = 0.25
+#: … but never more than this many replies, however quickly it says that it gave them.
+MAX_WARM_UPS = 100
 WARM_UP_PROMPT = "One, two, three,"
+
+#: A check that takes longer (code in its sandbox) leaves the engine idle: it is warmed up again.
+IDLE_S = 0.1
 
 #: Models stay loaded together while they need less than this share of the memory that was available.
 RESIDENT_SHARE = 0.7
@@ -130,19 +140,29 @@ def rotated(engines: Sequence[str], turn: int) -> list[str]:
 def rounds(tests: Sequence[Test], resident: bool) -> Iterator[tuple[int, list[Test]]]:
     """The tests in rounds: (trial, tests). In each round every engine has one turn.
 
-    Models that stay loaded share short rounds of a few prompts. Otherwise a round is a whole trial, and
-    the forced-length tests belong to the last one, so that each model is loaded once a trial.
+    Models that stay loaded share short rounds of a few prompts. Otherwise a round is a whole trial, so that
+    each model is loaded once a trial; a single trial is split into two rounds, and so are the forced-length
+    tests: with one turn each, a drift of the machine could not be told from the model.
     """
     last = max((test.trial for test in tests), default=0)
     forced = [test for test in tests if test.purpose == "speed"]
-    for trial in range(last + 1):
-        natural = [test for test in tests if test.purpose == "quality" and test.trial == trial]
-        if resident:
-            yield from ((trial, part) for part in _parts(natural, TURN))
-        else:
-            yield trial, natural + (forced if trial == last else [])
+    natural = [
+        [t for t in tests if t.purpose == "quality" and t.trial == trial] for trial in range(last + 1)
+    ]
     if resident:
-        yield from ((last, part) for part in _parts(forced, SPEED_TURN))
+        for trial, part in enumerate(natural):
+            yield from ((trial, few) for few in _parts(part, TURN))
+        yield from ((last, few) for few in _parts(forced, SPEED_TURN))
+        return
+    trials = list(enumerate(natural)) if last else [(0, half) for half in _halves(natural[0])]
+    for (trial, part), more in itertools.zip_longest(trials, _halves(forced), fillvalue=[]):
+        yield trial, part + more
+
+
+def _halves(tests: list[Test]) -> list[list[Test]]:
+    """The tests in two parts, half of the prompts in each."""
+    n_prompts = len({_prompt_key(test) for test in tests})
+    return [*_parts(tests, max(1, math.ceil(n_prompts / 2))), [], []][:2]
 
 
 def _parts(tests: list[Test], size: int) -> Iterator[list[Test]]:
@@ -162,26 +182,45 @@ def turns(tests: Sequence[Test], resident: bool) -> Iterator[tuple[int, Turn]]:
     engines = list(dict.fromkeys(test.configuration.engine for test in tests))
     for number, (trial, part) in enumerate(rounds(tests, resident)):
         for engine in rotated(engines, number):
-            mine = tuple(test for test in part if test.configuration.engine == engine)
+            mine = tuple(_by_turns([test for test in part if test.configuration.engine == engine], trial))
             if mine:
                 yield trial, Turn(engine, mine)
+
+
+def _by_turns(tests: Sequence[Test], trial: int) -> Iterator[Test]:
+    """Prompt by prompt; an engine's configurations take turns in being first, by prompt and by trial."""
+    prompts: dict[tuple, list[Test]] = {}
+    for test in tests:
+        prompts.setdefault(_prompt_key(test), []).append(test)
+    for number, same in enumerate(prompts.values()):
+        shift = (number + trial) % len(same)
+        yield from (*same[shift:], *same[:shift])
 
 
 # ---------------------------------------------------------------- one reply
 
 
-def warm_up(backend: Backend, fresh: bool, timeout_s: float) -> Recording | None:
-    """Let an idle engine generate unrecorded: one reply, or for `FRESH_S` seconds if it has just started."""
-    options = Options(max_tokens=WARM_UP_TOKENS, ignore_eos=True, raw=True, timeout_s=timeout_s)
-    began, reply = time.perf_counter(), None
-    while reply is None or (fresh and time.perf_counter() - began < FRESH_S):
+def warm_up(backend: Backend, fresh: bool, timeout_s: float) -> list[Recording]:
+    """Let an idle engine generate unrecorded: `WARM_UP_TOKENS`, and for `FRESH_S` if it has just started.
+
+    Returns the replies; none if it could not be done. In a context too small for them they are shorter.
+    Only time spent generating counts, not that of starting an engine anew.
+    """
+    n, n_tokens, generated_s, replies = WARM_UP_TOKENS, 0, 0.0, []
+    while n_tokens < WARM_UP_TOKENS or (fresh and generated_s < FRESH_S and len(replies) < MAX_WARM_UPS):
         try:
+            options = Options(max_tokens=n, ignore_eos=True, raw=True, timeout_s=timeout_s)
             reply = backend.stream(WARM_UP_PROMPT, options)
-        except ModelError:  # for instance a context too short: the tests themselves will say so
-            return None
-        if reply.state not in ("ok", "length"):
-            return None
-    return reply
+        except ModelError:  # the tests themselves will say so
+            return []
+        if reply.state == "error" and n > 1 and backend.pids():  # it is alive: perhaps its context is too small
+            n //= 2
+            continue
+        if reply.state not in metrics.COMPLETED:
+            return []
+        replies.append(reply)
+        n_tokens, generated_s = n_tokens + n, generated_s + metrics.latency_s(reply)
+    return replies
 
 
 WORDS = """
@@ -232,10 +271,12 @@ def check_reply(recording: Recording, test: Test, run_code: bool) -> list[dict[s
 
 @dataclass
 class Engine:
-    """A loaded model, and whether it has generated since it started."""
+    """A loaded model, and whether it must be warmed up: it has just started, or has been idle since its last reply."""
 
     backend: Backend
     fresh: bool = True
+    idle: bool = True
+    warmed: bool = False  # whether the last warm-up worked
     decode_tokens_per_s: float | None = None
     texts: dict[int, str] = field(default_factory=dict)  # forced-length prompts in this model's tokens
 
@@ -248,12 +289,12 @@ class Session:
         self.engines: dict[str, Engine] = {}
         self.failed: dict[str, str] = {}
         self.last_engine: str | None = None
-        self.n_blocks = 0
+        self.n_turns = self.n_blocks = 0
         self.bar: tqdm | None = None
         self._status_written = self._summary_written = -math.inf
         self.names = {runs.artifact_name(test): test for test in tests}
         self.rows: dict[str, dict[str, Any]] = {}  # summary rows of artifacts that exist
-        self.latencies: dict[tuple, dict[int, float]] = {}
+        self.latencies: dict[tuple, dict[int, float | None]] = {}
         self.begun = machine.now_iso()
         self.manifest = self._manifest()
         self._recall()
@@ -267,9 +308,9 @@ class Session:
 
     def _remember(self, artifact: dict[str, Any], test: Test) -> None:
         self.rows[artifact["file"]] = runs.summary_row(artifact)
-        if artifact["latency_s"] is not None:
-            trials = self.latencies.setdefault((test.configuration.label, *_prompt_key(test)), {})
-            trials[test.trial] = artifact["latency_s"]
+        completed = artifact["recording"]["state"] in metrics.COMPLETED  # a time limit is no latency
+        trials = self.latencies.setdefault((test.configuration.label, *_prompt_key(test)), {})
+        trials[test.trial] = artifact["latency_s"] if completed else None
 
     @property
     def done(self) -> int:
@@ -284,8 +325,12 @@ class Session:
         """With `trials: auto`: why this prompt needs no further trial, or None."""
         if self.plan.trials != "auto" or test.purpose == "speed" or test.trial < stats.MIN_TRIALS:
             return None
+        return self._enough(test, test.trial)
+
+    def _enough(self, test: Test, n_trials: int) -> str | None:
+        """Why the first `n_trials` of a prompt, or fewer of them, are enough; None if they are not."""
         trials = self.latencies.get((test.configuration.label, *_prompt_key(test)), {})
-        for n in range(stats.MIN_TRIALS, test.trial + 1):
+        for n in range(stats.MIN_TRIALS, n_trials + 1):
             stop = stats.enough_trials([trials.get(k) for k in range(n)])
             if stop.stop:
                 return stop.reason
@@ -375,23 +420,33 @@ class Session:
             return
         if self.bar is not None:  # with `trials: auto` more may follow than was announced
             self.bar.total = max(self.bar.total, self.done + len(tests))
-        if engine.fresh or self.last_engine != turn.engine:
-            self._warm_up(engine, turn.engine)
-        self._block(engine, tests, resident)
+        self._blocks(engine, tests, resident)
 
-    def _block(self, engine: Engine, tests: list[Test], resident: bool) -> None:
-        self.n_blocks += 1
-        number = f"{len(self.manifest['sessions']):02d}-{self.n_blocks:04d}"
-        before = machine.vitals(engine.backend.pids())
-        for position, test in enumerate(tests):
-            if engine.fresh:  # the last request ended its worker
-                self._warm_up(engine, test.configuration.engine)
+    def _blocks(self, engine: Engine, tests: list[Test], resident: bool) -> None:
+        """Measure a turn: one block of consecutive replies, or several where something came between them."""
+        self.n_turns += 1
+        block, before = {}, None
+        for test in tests:
+            if self.is_done(test):  # a prompt set that the plan names twice
+                continue
+            name = test.configuration.engine
+            if engine.fresh or engine.idle or self.last_engine != name:
+                self._warm_up(engine, name)
+                before = None
+            if before is None:
+                block = self._new_block(engine, name, resident)
                 before = machine.vitals(engine.backend.pids())
-            block = {"id": number, "position": position, "resident": resident}
             try:
                 self._one(engine, test, block, before)
             except ModelError as problem:
-                return self._fail(test.configuration.engine, str(problem))
+                return self._fail(name, str(problem))
+            block = {**block, "position": block["position"] + 1}
+
+    def _new_block(self, engine: Engine, name: str, resident: bool) -> dict[str, Any]:
+        self.n_blocks += 1
+        session = len(self.manifest["sessions"])
+        return {"id": f"{session:02d}-{self.n_blocks:04d}", "session": session, "turn": f"{session:02d}-{self.n_turns:04d}",
+                "engine": name, "position": 0, "resident": resident, "warmed": engine.warmed}  # fmt: skip
 
     def _one(self, engine: Engine, test: Test, block: dict[str, Any], before: machine.Vitals) -> None:
         self.status("running", test)
@@ -399,17 +454,20 @@ class Session:
         if options.cache == "warm":  # the same prompt just before, so that all of it is in the cache
             engine.backend.stream(prompt, replace(options, max_tokens=1))
         pids = engine.backend.pids()
-        with machine.MemorySampler(pids) as sampler:
+        with machine.MemorySampler(pids, getattr(engine.backend, "baseline_mib", None)) as sampler:
             recording = engine.backend.stream(prompt, options)
         health = machine.health(before, machine.vitals(engine.backend.pids()))
         engine.fresh = engine.backend.pids() != pids or recording.state in ("error", "disconnected")
+        began = time.perf_counter()
+        checks = check_reply(recording, test, self.plan.run_code)
+        engine.idle = time.perf_counter() - began > IDLE_S
         artifact = {
             **artifact_head(test, prompt),
             "load": self._loaded(test.configuration),
             "response": recording.response,
             "latency_s": metrics.latency_s(recording),
             "recording": recording.to_dict(),
-            "checks": check_reply(recording, test, self.plan.run_code),
+            "checks": checks,
             "memory": sampler.result(),
             "block": {**block, **health},
             "load_s": engine.backend.load_s,
@@ -450,11 +508,22 @@ class Session:
         return engine.texts[index]
 
     def _warm_up(self, engine: Engine, name: str) -> None:
-        reply = warm_up(engine.backend, engine.fresh, self.plan.timeout_s)
-        if reply is not None:
-            engine.fresh = False
-            engine.decode_tokens_per_s = metrics.decode_tokens_per_s(reply)
+        replies = warm_up(engine.backend, engine.fresh, self.plan.timeout_s)
+        if engine.fresh:
+            self._note_load(engine, name, replies)
+        engine.warmed = bool(replies)
+        if replies:
+            engine.decode_tokens_per_s = metrics.decode_tokens_per_s(replies[-1])
+        engine.fresh = engine.idle = False
         self.last_engine = name
+
+    def _note_load(self, engine: Engine, name: str, replies: Sequence[Recording]) -> None:
+        """What this load took, by the engine and by how much longer the first reply's first token took."""
+        cold, *warm = [metrics.ttft_ms(reply) for reply in replies] or [None]
+        known = stats.clean(warm)
+        row = {"load_s": engine.backend.load_s, "cold_ttft_ms": cold,
+               "warm_ttft_ms": statistics.median(known) if known else None, "n_warm": len(known)}  # fmt: skip
+        self.manifest["models"][name].setdefault("loads", []).append(row)
 
     # ---- loading
 
@@ -472,8 +541,9 @@ class Session:
         self.engines[name] = engine = Engine(backend)
         self._describe(name, backend)
         self._warm_up(engine, name)
+        self.manifest["models"][name]["memory_baseline"] = _rounded(getattr(backend, "baseline_mib", None))
         self.manifest["models"][name]["memory_loaded"] = {
-            **{k: round(v, 2) for k, v in (machine.process_memory_mib(backend.pids()) or {}).items()},
+            **_rounded(machine.process_memory_mib(backend.pids())),
             "machine_available_drop": round(free_mib - machine.available_mib(), 2),
         }
         return engine
@@ -497,6 +567,7 @@ class Session:
         known["load_s"] = backend.load_s
 
     def _fail(self, name: str, problem: str) -> None:
+        problem = without_home(problem)
         self.failed[name] = self.manifest["models"][name]["error"] = problem
         self.say(f"{name} cannot be measured: {problem}")
         self.write_manifest()
@@ -532,7 +603,7 @@ class Session:
         if log:
             runs.log(self.folder, message)
         if self.progress:
-            tqdm.write(message, file=sys.stderr)
+            tqdm.write(visible(message), file=sys.stderr)
 
     def _announce(self, resident: bool) -> None:
         tests = [
@@ -609,12 +680,15 @@ class Session:
                 raise
 
     def _note_stops(self) -> None:
-        if self.plan.trials == "auto":
-            found = {}
-            for test in self.tests:
-                if not self.is_done(test) and (reason := self.stopped(test)):
-                    found.setdefault(test.configuration.label, {}).setdefault(test.prompt.id, reason)
-            self.manifest["stopped"] = found
+        if self.plan.trials != "auto":
+            return
+        found: dict[str, dict[str, str]] = {}
+        for test in self.tests:
+            if test.purpose == "quality" and test.trial == 0:
+                trials = self.latencies.get((test.configuration.label, *_prompt_key(test)), {})
+                if reason := self._enough(test, len(trials)):
+                    found.setdefault(test.configuration.label, {})[test.prompt.id] = reason
+        self.manifest["stopped"] = found
 
     def result(self) -> Run:
         """The finished run; raises ModelError where no model at all could be measured."""
@@ -688,6 +762,19 @@ def tidy_paths(facts: Any) -> Any:
         with suppress(ValueError):
             return prefix + Path(facts).relative_to(base).as_posix()
     return facts
+
+
+def without_home(message: str) -> str:
+    """A message in which the user's own folder is `~`, so that a shared run names no user."""
+    try:
+        home = str(Path.home())
+    except RuntimeError:  # there is none
+        return message
+    return re.sub(rf"{re.escape(home)}(?!\w)", "~", message) if len(home) > 1 else message
+
+
+def _rounded(memory_mib: dict[str, float] | None) -> dict[str, float]:
+    return {source: round(mib, 2) for source, mib in (memory_mib or {}).items()}
 
 
 def _file_mib(name: str) -> float:

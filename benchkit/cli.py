@@ -7,7 +7,6 @@ so that `benchkit --help` is instant.
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import os
 import sys
@@ -15,7 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from benchkit.errors import BenchkitError, ModelError
+from benchkit.errors import BenchkitError, ModelError, did_you_mean
+from benchkit.text import visible
 
 EXIT_CODES = """\
 exit codes:
@@ -58,18 +58,9 @@ class BadCommand(BenchkitError):
     exit_code = 2
 
 
-def did_you_mean(word: str, words: Sequence[str]) -> str:
-    """A suggestion to append to an error message, or nothing.
-
-    >>> did_you_mean("comapre", ["compare", "report"])
-    " Did you mean 'compare'?"
-    """
-    close = difflib.get_close_matches(word, words, n=1)
-    return f" Did you mean '{close[0]}'?" if close else ""
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
+    _replace_closed_streams()
     _speak_utf8()
     try:
         code = _obey(sys.argv[1:] if argv is None else argv)
@@ -96,8 +87,8 @@ def _obey(argv: Sequence[str]) -> int:
 
 def _fail(message: str, code: int) -> int:
     try:
-        print(f"benchkit: {message}", file=sys.stderr, flush=True)
-    except BrokenPipeError:
+        print(f"benchkit: {visible(message)}", file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # nobody reads, the disk is full, or the stream is closed
         pass
     return code
 
@@ -109,6 +100,13 @@ def _system_text(error: OSError) -> str:
     if error.errno == errno.ENOSPC:
         return f"the disk is full{where}. What was measured is safe: free space, and run it again."
     return f"the system refused: {error.strerror or error}{where}. What was measured is safe."
+
+
+def _replace_closed_streams() -> None:
+    """A stream that was closed (`>&-`) is None: printing to it would fail, or end up in another stream."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
 
 
 def _speak_utf8() -> None:
@@ -133,7 +131,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if word is not None and argv[0] == word and word not in commands:
         listing = ", ".join(commands)
         raise BadCommand(
-            f"there is no command '{word}'.{did_you_mean(word, list(commands))}\nCommands: {listing}."
+            f"there is no command '{word}'{did_you_mean(word, commands)}.\nCommands: {listing}."
         )
     arguments, unknown = parser.parse_known_args(argv)
     if "command" not in arguments:
@@ -141,7 +139,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if unknown:
         chosen = commands[str(word)]
         hint = did_you_mean(unknown[0].partition("=")[0], chosen.options())
-        raise BadCommand(f"{chosen.prog} does not know '{unknown[0]}'.{hint}\nSee: {chosen.prog} --help")
+        raise BadCommand(f"{chosen.prog} does not know '{unknown[0]}'{hint}.\nSee: {chosen.prog} --help")
     return arguments
 
 
@@ -213,13 +211,15 @@ def _define_ask(add: Callable[..., Parser]) -> None:
     _json(ask)
 
 
-def _sampling(parser: Parser) -> None:
+def _sampling(parser: Parser, **missing: Any) -> None:
     parser.add_argument(
-        "--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest token (default)"
-    )
+        "--temperature", type=float, **{"default": 0.0, **missing}, metavar="T",
+        help="0 takes the likeliest token (default)",
+    )  # fmt: skip
     parser.add_argument(
-        "--seed", type=int, default=1234, metavar="N", help="for temperatures above 0 (default 1234)"
-    )
+        "--seed", type=int, **{"default": 1234, **missing}, metavar="N",
+        help="for temperatures above 0 (default 1234)",
+    )  # fmt: skip
 
 
 def _json(parser: Parser) -> None:
@@ -232,28 +232,40 @@ def _define_run(add: Callable[..., Parser]) -> None:
     run = add("run", _run, "measure a plan; the same command again continues a run that was interrupted")
     run.add_argument("plans", nargs="*", metavar="PLAN", help="plan files (YAML or JSON)")
     run.add_argument("--models", metavar="A,B", help="instead of a plan: the models")
+    missing = {"default": argparse.SUPPRESS}  # see RUN_DEFAULTS: what was not given can be told from what was
     run.add_argument(
-        "--prompts", default="course", metavar="SET|FILE", help="prompt sets, or a file (default: course)"
+        "--prompts", **missing, metavar="SET|FILE", help="prompt sets, or a file (default: course)"
     )
     run.add_argument(
-        "--trials", type=_trials, default=3, metavar="N", help="repeats of each prompt, or auto (default 3)"
+        "--trials", type=_trials, **missing, metavar="N", help="repeats of each prompt, or auto (default 3)"
     )
     run.add_argument(
-        "--max-tokens", type=int, default=128, metavar="N", help="stop a reply after N tokens (default 128)"
+        "--max-tokens", type=int, **missing, metavar="N", help="stop a reply after N tokens (default 128)"
     )
-    _sampling(run)
+    _sampling(run, **missing)
     run.add_argument(
-        "--speed", action="store_true", help="add forced-length requests: only those compare decode speed"
+        "--speed", action="store_true", **missing,
+        help="add forced-length requests: only those compare decode speed",
+    )  # fmt: skip
+    run.add_argument(
+        "--run-code", action="store_true", **missing, help="run generated code in the sandbox to check it"
     )
-    run.add_argument("--run-code", action="store_true", help="run generated code in the sandbox to check it")
     run.add_argument(
         "--out", type=Path, metavar="DIR", help="the run's folder (default: in benchmark_outputs)"
     )
     _json(run)
 
 
+#: What a run of --models has where nothing is said.
+RUN_DEFAULTS = {"prompts": "course", "trials": 3, "max_tokens": 128, "temperature": 0.0, "seed": 1234,
+                "speed": False, "run_code": False}  # fmt: skip
+
+
 def _trials(text: str) -> int | str:
-    return text if text == "auto" else int(text)
+    try:
+        return text if text == "auto" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a whole number or auto is needed, not '{text[:40]}'") from None
 
 
 def _define_compare(add: Callable[..., Parser]) -> None:
@@ -319,20 +331,30 @@ def _print_json(value: Any) -> None:
 
 def _ask(arguments: argparse.Namespace) -> int:
     from benchkit.ask import ask, one_line
-    from benchkit.text import visible
 
     def show(text: str) -> None:
         print(visible(text), end="", flush=True)
 
+    names = ("max_tokens", "temperature", "seed", "ignore_eos")
+    options = {name: getattr(arguments, name) for name in names}
+    _check_options(options)
     _say(f"loading {arguments.model} and warming it up, unrecorded …")
     answer = ask(
         arguments.model, _read_stdin() if arguments.prompt == "-" else arguments.prompt,
         n_ctx=arguments.context, n_threads=arguments.threads, n_gpu_layers=arguments.gpu_layers,
-        max_tokens=arguments.max_tokens, temperature=arguments.temperature, seed=arguments.seed,
-        ignore_eos=arguments.ignore_eos, on_text=None if arguments.json else show,
+        on_text=None if arguments.json else show, **options,
     )  # fmt: skip
     _print_json(answer) if arguments.json else print(f"\n{visible(one_line(answer))}")
     return 0 if answer["error"] is None else ModelError.exit_code
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    from benchkit.backends import Options
+
+    try:
+        Options(**options)
+    except ModelError as error:  # no model is to blame yet
+        raise BenchkitError(str(error)) from None
 
 
 def _read_stdin() -> str:
@@ -349,6 +371,8 @@ def _run(arguments: argparse.Namespace) -> int:
         raise BadCommand(
             "what is to be run? Give plan files, or --models with --prompts.\nSee: benchkit run --help"
         )
+    if arguments.plans:
+        _refuse_ignored(arguments)
     if len(arguments.plans) > 1:
         return _show_runs([done.folder for done in run_many(arguments.plans, arguments.out)], arguments.json)
     plan = arguments.plans[0] if arguments.plans else _plan(arguments)
@@ -358,10 +382,17 @@ def _run(arguments: argparse.Namespace) -> int:
 def _plan(arguments: argparse.Namespace) -> Any:
     from benchkit.plan import make_plan
 
-    names = ("trials", "max_tokens", "temperature", "seed", "speed", "run_code")
-    return make_plan(
-        arguments.models, arguments.prompts, **{name: getattr(arguments, name) for name in names}
-    )
+    return make_plan(arguments.models, **{k: getattr(arguments, k, v) for k, v in RUN_DEFAULTS.items()})
+
+
+def _refuse_ignored(arguments: argparse.Namespace) -> None:
+    """A plan file says all of this itself; an option beside it would change nothing."""
+    for name in RUN_DEFAULTS:
+        if hasattr(arguments, name):
+            value = getattr(arguments, name)
+            line = f"{name}: {json.dumps(value) if isinstance(value, bool) else value}"
+            line = f"sampling: {{{line}}}" if name in ("max_tokens", "temperature", "seed") else line
+            raise BadCommand(f"--{name.replace('_', '-')} belongs to --models; in a plan write {line}")
 
 
 def _show_runs(folders: list[Path], as_json: bool) -> int:
@@ -440,7 +471,7 @@ def _models(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json({"models": found})
     for model in [] if arguments.json else found:
-        print(f"{model['name']:<28} {model['size_mib']:>9,.1f} MiB   {model['where']}")
+        print(visible(f"{model['name']:<28} {model['size_mib']:>9,.1f} MiB   {model['where']}"))
     return 0
 
 
@@ -451,7 +482,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json({"findings": [finding.to_dict() for finding in findings]})
     else:
-        print(*findings, sep="\n")
+        print(*map(visible, findings), sep="\n")
     return 0
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchkit import report, tables
 from benchkit.runs import open_run
-from benchkit.text import number, one_line
+from benchkit.text import number, one_line, visible
 
 
 def side_by_side(folders: Sequence[str | Path], pair: Sequence[str] | None = None) -> dict[str, Any]:
@@ -58,17 +58,18 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def verdict_line(folder: str, verdict: Any) -> str:
     """A run's verdict and its reasons."""
-    return "\n  ".join([f"{folder}: {verdict.state}", *verdict.reasons, *verdict.notes])
+    return "\n  ".join(map(visible, [f"{folder}: {verdict.state}", *verdict.reasons, *verdict.notes]))
 
 
 def format_pair(a: str, b: str, rows: pd.DataFrame) -> str:
-    """Two configurations prompt by prompt: one line a question, its interval and what may be said."""
+    """Two configurations prompt by prompt: one line a question, its interval and what may be said; then the notes."""
     lines = [f"{one_line(a, 60)} against {one_line(b, 60)}, paired by prompt:"]
     for row in rows.to_dict("records"):
         name = f"{row['metric']} ({row['unit']})" if row["unit"] else row["metric"]
         values = f"{number(row['value_a'])} and {number(row['value_b'])}"
         lines.append(f"  {name:<28} {values:<20} {_effect(row)}: {one_line(row['verdict'], 90)}")
-    return "\n".join(lines)
+    notes = dict.fromkeys(part for note in rows["note"] for part in note.split("; ") if part)
+    return "\n".join([*lines, *(f"  {one_line(note, 160)}" for note in notes)])
 
 
 def _effect(row: dict[str, Any]) -> str:

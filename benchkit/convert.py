@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchkit.prompts import PromptError, PromptSet, brief, did_you_mean, load_prompts
+from benchkit.prompts import PromptError, PromptSet, brief, did_you_mean, load_prompts, no_repeats, repeated
 
 Rows = Iterator[tuple[int, dict[str, Any]]]  # the line (or row) number, and the row
 
@@ -29,6 +29,8 @@ def convert_prompts(
     the prompts carry no check. The source is a .csv, .jsonl (or .json with one object a line) or .parquet file.
     """
     source, target = Path(source), Path(target)
+    if limit is not None and limit < 1:
+        raise PromptError(f"limit must be a whole number from 1, found {limit}", source)
     if target.suffix.lower() != ".jsonl":
         raise PromptError(f'the new prompt file must end in .jsonl, not in "{target.suffix}"', target)
     if target.exists() and not overwrite:
@@ -77,6 +79,8 @@ def _rows(source: Path) -> Rows:
     reader = readers.get(source.suffix.lower())
     if reader is None:
         raise PromptError(f'can read {", ".join(readers)}, not "{source.suffix}"', source)
+    if os.path.exists(source) and not os.path.isfile(source):  # a pipe or a device may have no end
+        raise PromptError("this is not a file of data", source)
     try:
         yield from reader(source)
     except OSError as error:
@@ -89,17 +93,25 @@ def _csv_rows(source: Path) -> Rows:
     with open(source, encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
         try:
+            twice = repeated(name for name in reader.fieldnames or [] if name)
+            if twice is not None:
+                raise PromptError("two columns have this name; rename one", source, 1, twice)
             for row in reader:
+                if None in row:
+                    raise PromptError(MORE_CELLS, source, reader.line_num)
                 yield reader.line_num, row
         except csv.Error as error:
             raise PromptError(f"not valid CSV: {error}", source, reader.line_num) from None
+
+
+MORE_CELLS = "more cells than the header has; put quotation marks around a text with commas"
 
 
 def _json_rows(source: Path) -> Rows:
     with open(source, encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
             try:
-                row = json.loads(line)
+                row = json.loads(line, object_pairs_hook=no_repeats)
             except (ValueError, RecursionError) as error:
                 problem = f"not valid JSON ({error}); each line must be one object"
                 raise PromptError(problem, source, number) from None

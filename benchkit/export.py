@@ -20,15 +20,18 @@ EXCEL_CELL = 32_767  # the most characters (UTF-16 units) of a cell
 EXCEL_ROWS = 1_048_576
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 ILLEGAL_IN_EXCEL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+#: Where a formula could begin: at the start, and after the characters at which some countries' Excel splits.
+FORMULA = re.compile(r"^(?=[\t\r\n])|(?:^|(?<=[;\t\r\n]))(?=[ \"]*[=+\-@＝＋－＠])")
 SURROGATES = re.compile("[\ud800-\udfff]")  # half a character, which no file can hold
 
 
 def export(results: pd.DataFrame, path: str | os.PathLike) -> Path:
     """Write a table to `path`; its ending chooses the format: `.csv`, `.xlsx` or `.parquet`.
 
-    Lists (the checks of a reply) become JSON text. In CSV a text that a spreadsheet would take for a formula
-    begins with an apostrophe; Excel and Parquet files hold it unchanged. Raises BenchkitError for another
-    ending, or where the package for a format is not installed.
+    Lists (the checks of a reply) become JSON text. In CSV an apostrophe stands before whatever a spreadsheet could
+    take for a formula, on every line and after every semicolon, so bullet lists change too; Excel and Parquet
+    files hold the texts unchanged. Raises BenchkitError for another ending, or where the package for a format
+    is not installed.
     """
     path = Path(path)
     writer = WRITERS.get(path.suffix.lower())
@@ -53,12 +56,16 @@ def _csv(table: pd.DataFrame) -> bytes:
 
 
 def defused(value: Any) -> Any:
-    """A text that no spreadsheet takes for a formula.
+    """A text that no spreadsheet takes for a formula, even one that splits the file at semicolons.
 
-    >>> defused("=1+1"), defused("- a bullet"), defused("plain"), defused(-1.5)
-    ("'=1+1", "'- a bullet", 'plain', -1.5)
+    Bullets begin as formulas do, so the lines of a list change as well.
+
+    >>> defused("=1+1"), defused("yes;=1+1"), defused("plain; -ish 2-1"), defused(-1.5)
+    ("'=1+1", "yes;'=1+1", "plain;' -ish 2-1", -1.5)
+    >>> defused("- a\\n- b")
+    "'- a\\n'- b"
     """
-    return "'" + value if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+    return FORMULA.sub("'", value) if isinstance(value, str) else value
 
 
 def _excel(table: pd.DataFrame) -> bytes:

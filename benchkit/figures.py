@@ -360,7 +360,7 @@ def quality_figure(results: pd.DataFrame) -> FigureAndAlt:
     names, groups = list(dict.fromkeys(c for c, _ in cells)), list(dict.fromkeys(g for _, g in cells))
     subtitle = f"Prompts that passed every check, of all in the category{_shares_of_trials(results)}."
     fig, (heat, total) = canvas(title, subtitle, 2.1 + 0.29 * max(3, len(groups)) + 0.34 * len(names),
-                                _quality_note(overall.values()), nrows=2,
+                                _quality_note(overall.values()) + _unrun_note(results), nrows=2,
                                 height_ratios=[len(groups) + 1, max(2.2, 1.15 * len(names))])  # fmt: skip
     _heat(heat, names, groups, cells)
     look = looks(_names(results))
@@ -381,6 +381,11 @@ def _quality_note(found: Iterable[Rate]) -> str:
     if all(rate.n < stats.MIN_PROMPTS for rate in found):
         return "Fixed set: fewer than six prompts, so what is shown holds for these prompts only."
     return "Lower part: bars are 95 % Wilson intervals; n counts prompts."
+
+
+def _unrun_note(results: pd.DataFrame) -> str:
+    unrun = any(c["passed"] is None for checks in results["checks"].dropna() for c in checks)
+    return " A check that was not run (generated code) does not count." if unrun else ""
 
 
 def _heat(ax: Any, names: list[str], groups: list[str], cells: Mapping[tuple[str, str], Rate]) -> None:
@@ -516,7 +521,7 @@ def pareto_front(points: Mapping[str, tuple[float, float]]) -> list[str]:
 
 def _front_told(front: list[str], names: list[str]) -> str:
     below = [name for name in names if name not in front]
-    rest = f"; below it: {', '.join(below)}" if below else "; none is below it"
+    rest = f"; not on it: {', '.join(below)}" if below else "; all are on it"
     return f"On the Pareto front of these estimates: {', '.join(front)}{rest}."
 
 
@@ -597,7 +602,9 @@ def _tradeoff_subtitle(known: pd.DataFrame) -> str:
 
 
 def _tradeoff_note(known: pd.DataFrame) -> str:
-    named = (("speed (of the median)", "decode_tokens_per_s"), ("quality (Wilson)", "pass_rate"))
+    replies, prompts = (int(known[n].min()) for n in ("decode_n", "n_judged"))
+    named = ((f"speed (of the median, n = {replies})", "decode_tokens_per_s"),
+             (f"quality (Wilson, n = {prompts} prompts)", "pass_rate"))  # fmt: skip
     drawn = [said for said, name in named if any(_span(row, name) for _, row in known.iterrows())]
     missing = [said.split()[0] for said, _ in named if said not in drawn]
     bars = f"Bars: 95 % intervals of {' and '.join(drawn)}. " if drawn else ""
@@ -623,9 +630,8 @@ def memory_figure(results: pd.DataFrame) -> FigureAndAlt:
     if known.empty:
         return nothing(title, "memory was not measured")
     sources = ", ".join(dict.fromkeys(str(s).replace("_", " ") for s in known["memory_source"].dropna()))
-    fig, ax = canvas(
-        title, f"Source: {sources or 'not named'}.", 1.6 + 0.55 * len(known), _memory_note(known)
-    )
+    meaning = "what the system counts for each model's own process" if sources == "process" else f"source: {sources or 'not named'}"
+    fig, ax = canvas(title, f"Memory: {meaning}.", 1.6 + 0.55 * len(known), _memory_note(known))
     look = looks(_names(results))
     for y, (_, row) in enumerate(known.iterrows()):
         _memory_bar(ax, y, row, look[row["configuration"]])
@@ -639,7 +645,7 @@ def memory_figure(results: pd.DataFrame) -> FigureAndAlt:
 def _memory_note(known: pd.DataFrame) -> str:
     parts = ["Bar: the highest peak of any request, less the baseline; n counts requests"]
     if known["memory_delta_mib"].notna().any():
-        parts.append("diamond: the largest memory delta, after less before a request")
+        parts.append("diamond: the median memory delta, after less before a request")
     if known["size_mib"].notna().any():
         parts.append("dashed line: the model file's size")
     return "; ".join(parts) + ". A maximum carries no interval."
@@ -714,7 +720,7 @@ def timeline_figure(recording: Recording) -> FigureAndAlt:
     at = np.array([(c.t_ns - recording.t_sent_ns) / 1e6 for c in chunks])
     unit = "token" if recording.chunks_are_tokens else "chunk"
     fig, (lane, steps) = canvas(
-        title, f"{counted(len(chunks), unit)} in {number(end_ms)} ms; state {recording.state}.", 4.3,
+        title, f"{counted(len(chunks), unit)} in {number(end_ms)} ms; state {recording.state}.", 5.6,
         f"Every mark is one {unit}. Upper bar: waiting for the first, receiving, and the "
         f"{number(end_ms - at[-1])} ms from the last to the end of the stream.",
         nrows=2, sharex=True, height_ratios=[1, 4.2])  # fmt: skip
@@ -753,7 +759,7 @@ def _staircase(ax: Any, at: np.ndarray, texts: list[str], end_ms: float, unit: s
     ax.axvline(at[0], color=COLOURS[1], lw=1.2, ls=(0, (4, 2)), zorder=1)
     ax.annotate(f"first {unit}: {number(at[0])} ms", (at[0], 0.985), xycoords=("data", "axes fraction"),
                 xytext=(5, 0), textcoords="offset points", va="top", fontsize=9, color=GREY)  # fmt: skip
-    for x, y, text in zip(at, count, texts, strict=True) if len(texts) <= 40 else ():
+    for x, y, text in zip(at, count, texts, strict=True) if len(texts) <= 25 else ():
         ax.annotate(_signs(text), (x, y), xytext=(-3, 2), textcoords="offset points", ha="right", fontsize=8)
     ax.set(xlabel="Time since the request was sent (ms)", ylabel=f"{unit.capitalize()}s so far")
     ax.set_xlim(0, max(end_ms, at[-1]) * 1.06)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchkit import metrics, stats
+from benchkit import machine, metrics, stats
 from benchkit.rows import (
     as_run,
     by_prompt,
@@ -21,7 +21,6 @@ from benchkit.rows import (
     done,
     failed,
     largest,
-    like_decode_rows,
     of,
     results,
     share_correct,
@@ -40,8 +39,9 @@ VALID, INCONCLUSIVE, INVALID = "VALID", "INCONCLUSIVE", "INVALID"
 class Card:
     """One question and its answer: a winner only where the data tell it from every other configuration.
 
-    `outcome` is "winner", "not distinguishable", "fixed set", "no interval", "only one" or "not measured";
-    `leader` is ahead in these numbers, whether or not that means anything; `value` is the leader's, as text.
+    `outcome` is "winner", "not distinguishable", "fixed set", "no interval", "disturbed", "invalid", "one block
+    each", "only one" or "not measured"; `leader` is ahead in these numbers, whether or not that means anything;
+    `value` is the leader's, as text.
     """
 
     title: str
@@ -57,11 +57,13 @@ def cards(table: pd.DataFrame) -> list[Card]:
     """The fastest, the best, the smallest, and the one with the fewest seconds per correct answer.
 
     The leader is compared with every other configuration, prompt by prompt; it wins only if all those
-    comparisons tell them apart. Size is exact and needs no statistics.
+    comparisons tell them apart, and by time only if nothing forbids that (see `no_winner`). Size is exact and
+    needs no statistics.
     """
     table = complete(table)
     names = configurations(table)
-    found = [_fastest(table, names), _best(table, names), _smallest(table, names), _cheapest(table, names)]
+    found = [_unless(no_winner(table, names, "speed"), _fastest(table, names)), _best(table, names),
+             _smallest(table, names), _unless(no_winner(table, names, "quality"), _cheapest(table, names))]  # fmt: skip
     if table["run"].nunique() < 2:
         return found
     return [card if card.title == "smallest" else replace(card, reason=card.reason + APART) for card in found]
@@ -70,18 +72,42 @@ def cards(table: pd.DataFrame) -> list[Card]:
 APART = "; measured in different runs: what changed in between cannot be told from the models"
 
 
+def no_winner(table: pd.DataFrame, names: Sequence[str], purpose: str) -> tuple[str, str] | None:
+    """What forbids to name a winner by time among configurations: an outcome and the reason; None if nothing does.
+
+    `purpose` says which replies are compared. Stamps or failures that void the run, disturbed blocks, or one
+    block of requests for each: then what the machine did meanwhile cannot be told from what the model did.
+    """
+    rows = table[table["configuration"].isin(names)]
+    if faults := _faults(rows):
+        return "invalid", "; ".join(faults)
+    if disturbed := [reason for name in names for reason in _disturbed(name, of(rows, name))]:
+        return "disturbed", "; ".join(disturbed)
+    n_blocks = [of(rows, name, purpose)["block_turn"].nunique() for name in names]
+    if len(names) > 1 and max(n_blocks) == 1:
+        return "one block each", "each was measured in one block: drift cannot be told from the model"
+    return None
+
+
+def _unless(forbidden: tuple[str, str] | None, card: Card) -> Card:
+    """The card, without its winner where something forbids to name one."""
+    if card.winner is None or forbidden is None:
+        return card
+    outcome, reason = forbidden
+    return replace(card, winner=None, outcome=outcome, reason=f"{card.leader} leads, but {reason}")
+
+
 def _fastest(table: pd.DataFrame, names: list[str]) -> Card:
-    forced = [name for name in names if len(of(table, name, "speed"))]
-    rows, note = like_decode_rows(table, forced or names)
-    values = {name: by_prompt(r, "decode_tokens_per_s") for name, r in rows.items()}
+    values = {name: by_prompt(of(table, name, "speed"), "decode_tokens_per_s") for name in names}
     score = {name: float(np.median(list(v.values()))) for name, v in values.items() if v}
-    left_out = [name for name in names if name not in forced] if forced else []
-    note += f"; without forced-length replies, so not compared: {', '.join(left_out)}" if left_out else ""
+    if names and not score:
+        return Card("fastest", None, "not measured", None, "–", 0,
+                    "natural replies differ in length; only those of forced length compare speeds: run with --speed")  # fmt: skip
 
     def against(leader: str, other: str) -> stats.Comparison:
         return stats.paired_difference(values[leader], values[other], higher_is_faster=True)
 
-    return _card("fastest", score, against, lambda x: f"{number(x)} tok/s", note, _n(values))
+    return _card("fastest", score, against, lambda x: f"{number(x)} tok/s", "forced length", values)
 
 
 def _best(table: pd.DataFrame, names: list[str]) -> Card:
@@ -91,16 +117,14 @@ def _best(table: pd.DataFrame, names: list[str]) -> Card:
     def against(leader: str, other: str) -> stats.RateComparison:
         return stats.paired_pass_difference(shares[leader], shares[other])
 
-    return _card(
-        "best quality", score, against, percent, "share of prompts with every check passed", _n(shares)
-    )
+    return _card("best quality", score, against, percent, "share of prompts with every check passed", shares)
 
 
 def _cheapest(table: pd.DataFrame, names: list[str]) -> Card:
     values = {name: cost_and_correct(of(table, name, "quality")) for name in names}
     seconds = {name: cost(v) for name, v in values.items() if v}
-    score = {name: -s for name, s in seconds.items() if s and not math.isinf(s)}
-    never = [name for name, s in seconds.items() if s and math.isinf(s)]
+    score = {name: -s for name, s in seconds.items() if s is not None}
+    never = [name for name, s in score.items() if math.isinf(s)]
     note = f"never: {', '.join(never)}" if never else "wrong and failed replies cost their time too"
 
     def against(leader: str, other: str) -> stats.Comparison:
@@ -110,36 +134,40 @@ def _cheapest(table: pd.DataFrame, names: list[str]) -> Card:
         return metrics.show_seconds_per_correct(-value)
 
     title = "fewest seconds per correct answer"
-    if never and not score:
-        return Card(
-            title, None, "not measured", None, "never", _n(values)(never[0]), "no configuration got one right"
-        )
-    return _card(title, score, against, show, note, _n(values))
-
-
-def _n(values: Mapping[str, Mapping]) -> Callable[[str], int]:
-    return lambda name: len(values[name])
+    if never and len(never) == len(score):
+        reason = "no configuration got one right"
+        return Card(title, None, "not measured", None, "never", len(values[never[0]]), reason)
+    return _card(title, score, against, show, note, values)
 
 
 def _card(title: str, score: Mapping[str, float], against: Callable[[str, str], Any], show: Callable[[float], str],
-          note: str, count: Callable[[str], int]) -> Card:  # fmt: skip
-    """The leader by score (highest first), and whether it is told apart from each of the others."""
+          note: str, values: Mapping[str, Mapping]) -> Card:  # fmt: skip
+    """The leader by score (highest first), and whether it is told apart from each of the others.
+
+    `values` holds each configuration's prompts: one that has none cannot lose, so then nobody wins.
+    """
     if not score:
         return Card(title, None, "not measured", None, "–", 0, "nothing was measured that could tell")
+    missing = [name for name in values if name not in score]
+    note += f"; nothing to compare of {', '.join(missing)}" if missing else ""
     leader, *others = sorted(score, key=lambda c: -score[c])
     value = show(score[leader])
     if not others:
-        return Card(title, None, "only one", leader, value, count(leader), f"nothing to compare with; {note}")
+        return Card(
+            title, None, "only one", leader, value, len(values[leader]), f"nothing to compare with; {note}"
+        )
     found = {other: against(leader, other) for other in others}
     level = [other for other in others if score[other] == score[leader]]
     ahead = f"{leader} leads" if not level else f"{', '.join([leader, *level])} are level"
-    outcome, because = _outcome(ahead, found)
+    outcome, because = _outcome(ahead, found, level)
+    if outcome == "winner" and missing:
+        outcome, because = stats.NO_INTERVAL, f"{leader} leads, but not all could be compared"
     n = min(c.n for c in found.values())
     winner = leader if outcome == "winner" else None
-    return Card(title, winner, outcome, leader, value, n, f"{because}; {note}" if note else because)
+    return Card(title, winner, outcome, leader, value, n, f"{because}; {note}")
 
 
-def _outcome(ahead: str, found: Mapping[str, Any]) -> tuple[str, str]:
+def _outcome(ahead: str, found: Mapping[str, Any], level: Sequence[str]) -> tuple[str, str]:
     """What the leader's comparisons with each other configuration amount to, and why."""
     n = min(c.n for c in found.values())
     close = {other: c for other, c in found.items() if not c.verdict.startswith("A ")}
@@ -150,8 +178,11 @@ def _outcome(ahead: str, found: Mapping[str, Any]) -> tuple[str, str]:
         needs = f"{stats.MIN_PROMPTS_FOR_SECONDS} prompts and {stats.MIN_CORRECT_FOR_SECONDS} correct answers each"
         return stats.NO_INTERVAL, f"{ahead}, but an interval that holds needs {needs}"
     if close:
-        like = ", ".join(close)
-        return stats.NOT_DISTINGUISHABLE, f"{ahead}, but not told apart from {like} (n = {n})"
+        like = ", ".join(other for other in close if other not in level)
+        return (
+            stats.NOT_DISTINGUISHABLE,
+            f"{ahead}{f', but not told apart from {like}' if like else ''} (n = {n})",
+        )
     other, c = next(iter(found.items()))
     others = counted(len(found), "other")
     return "winner", f"told apart from each of {others}; next is {other}: {_effect(c)} (n = {c.n})"
@@ -170,10 +201,12 @@ def _smallest(table: pd.DataFrame, names: list[str]) -> Card:
         return Card("smallest", None, "not measured", None, "–", 0, "no file size was recorded")
     size, leader = known[0]
     equal = [name for other, name in known[1:] if other == size]
+    missing = [name for name in names if sizes[name] is None]
     reason = (
         f"as large as {', '.join(equal)}" if equal else "size of the model file: exact, no interval needed"
     )
-    outcome = "only one" if len(known) == 1 else stats.NOT_DISTINGUISHABLE if equal else "winner"
+    reason += f"; not known: {', '.join(missing)}" if missing else ""
+    outcome = "only one" if len(known) == 1 else stats.NOT_DISTINGUISHABLE if equal or missing else "winner"
     winner = leader if outcome == "winner" else None
     return Card("smallest", winner, outcome, leader, f"{number(size)} MiB", len(known), reason)
 
@@ -194,8 +227,8 @@ def verdict(run: Any) -> Verdict:
     """Whether a run's numbers can be trusted, and why not. Takes a run, its folder, or a table of results.
 
     INVALID: nothing was completed, most requests failed, or stamps contradict each other. INCONCLUSIVE: the
-    run is not complete, requests failed, a block of requests was disturbed, or more than 5 % of the response
-    time is unexplained. The quality of replies is no reason: a wrong answer is a result.
+    run is not complete, its engine changed on the way, requests failed, a block of requests was disturbed, or more
+    than 5 % of the response time is unexplained. The quality of replies is no reason: a wrong answer is a result.
     """
     if isinstance(run, pd.DataFrame):
         table, whole, notes = complete(run), [], []
@@ -222,11 +255,15 @@ def _about_the_run(run: Any) -> tuple[list[str], list[str]]:
         )
     for label, why in (getattr(run, "failed", None) or {}).items():
         notes.append(f"{label} could not be measured: {why}")
-    sessions = (run.manifest or {}).get("sessions") or []
-    notes += [
-        f"changed during the run: {note}" for session in sessions for note in session.get("notes") or ()
-    ]
+    for session in (run.manifest or {}).get("sessions") or ():
+        for note in session.get("notes") or ():
+            said = reasons if note.startswith(ENGINE_CHANGES) else notes
+            said.append(f"changed during the run: {note}")
     return reasons, notes
+
+
+#: How a session's note begins (see `bench.machine_changes`) that tells of another engine: speeds of two are mixed.
+ENGINE_CHANGES = ("packages.llama-cpp-python ", "llama_cpp")
 
 
 def _faults(table: pd.DataFrame) -> list[str]:
@@ -259,18 +296,18 @@ def _doubts(table: pd.DataFrame) -> list[str]:
 
 
 def _disturbed(name: str, rows: pd.DataFrame) -> list[str]:
-    """The blocks of a configuration that their own health record voids: the last row of a block knows it all."""
-    in_block = rows[rows["block_void"].notna()]
-    order = in_block.assign(position=in_block["block_position"].fillna(0).astype(int)).sort_values(
-        "position", kind="stable"
-    )
-    last = order.groupby(["run", "block_id"], dropna=False).tail(1)
-    void = last[last["block_void"].astype(bool)]
-    if void.empty:
-        return []
-    why = void["block_reasons"].dropna()
-    reason = f": {why.iloc[0]}" if len(why) else ""
-    return [f"{name}: {len(void)} of {counted(len(last), 'block')} of requests disturbed{reason}"]
+    """The blocks of a configuration that are void, or that began cold: every row of a block knows it."""
+    blocks = rows[rows["block_void"].notna()].drop_duplicates(["run", "block_id"])
+    void, cold = blocks[blocks["block_void"].astype(bool)], blocks[~blocks["block_warmed"].fillna(True)]
+    n, found = counted(len(blocks), "block"), []
+    if len(void):
+        why = void["block_reasons"].dropna()
+        found.append(
+            f"{name}: {len(void)} of {n} of requests disturbed{f': {why.iloc[0]}' if len(why) else ''}"
+        )
+    if len(cold):
+        found.append(f"{name}: {len(cold)} of {n} of requests began cold: its warm-up failed")
+    return found
 
 
 def _notes(table: pd.DataFrame) -> list[str]:
@@ -279,6 +316,12 @@ def _notes(table: pd.DataFrame) -> list[str]:
         n_empty = int((rows["state"] == "empty").sum())
         if n_empty:
             notes.append(f"{name}: {n_empty} of {counted(len(rows), 'reply')} had no text")
+        if rows["block_judged"].eq(False).any():
+            notes.append(f"{name}: its blocks are too short to judge whether other programs disturbed them (less than "
+                         f"{machine.MIN_JUDGED_S:g} s together)")  # fmt: skip
+        n_other = int((rows["cache_asked"].notna() & (rows["cache"] != rows["cache_asked"])).sum())
+        if n_other:
+            notes.append(f"{name}: the cache was not as asked for in {counted(n_other, 'request')}")
         if len(done(rows)) and unexplained_share(rows) is None:
             notes.append(f"{name}: its engine gives no times, so the ledger cannot be checked")
         if done(rows)["first_chunk_tokens_assumed"].fillna(False).any():

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from benchkit import places
+from benchkit.errors import BenchkitError
 
 MIB = 1024 * 1024
 
@@ -232,15 +233,19 @@ def _busy_and_total_s() -> tuple[float, float]:
 
 # ---------------------------------------------------------------- the health of a block of requests
 
-#: A block is void (its speeds are not to be trusted) when over its own span …
+#: A window of blocks is void (its speeds are not to be trusted) when over its span …
 MAX_STEAL_SHARE = 0.02  # … the hypervisor gave more than 2 % of the processor to other guests,
 MAX_FOREIGN_CPU_SHARE = BUSY_SHARE  # … other programs used more than 15 % of all cores,
-MAX_INVOLUNTARY_PER_S = 200.0  # … the model's threads were pushed off a core more often than this,
 MIN_FREQUENCY_RATIO = 0.8  # … the frequency at its end was below 80 % of that at its start (heat),
 MAX_SWAP_IN_MIB = 16.0  # … more than this was read back from swap (the model does not fit in memory),
 #                         … or the power source changed.
-#: Shares of a shorter span are noise (the kernel counts in ticks of 10 ms), so it is not judged by them.
+#: Shares of a shorter span are noise (the kernel counts in ticks of 10 ms): blocks of one engine are put together
+#: until they span this. How often threads were pushed off a core is recorded, but voids nothing: small models
+#: are pushed off hundreds of times a second on a machine that has nothing else to do.
 MIN_JUDGED_S = 1.0
+
+#: What a block spent. It can be added up over blocks; shares cannot.
+SPENT = ("span_s", "cpu_total_s", "cpu_busy_s", "own_cpu_s", "steal_s", "involuntary", "swap_in_mib")
 
 
 @dataclass(frozen=True)
@@ -280,31 +285,98 @@ def vitals(pids: Iterable[int] = ()) -> Vitals:
 def health(before: Vitals, after: Vitals) -> dict[str, Any]:
     """What happened to the machine between two readings, and whether that voids what was measured.
 
-    The keys are the block's figures with units, `void` and the `reasons` for it.
+    The keys are what was spent (`SPENT`), the shares of it with units, `judged` (False where the span is too
+    short for shares to mean anything), `void` and the `reasons` for it.
     """
-    span_s = (after.t_ns - before.t_ns) / 1e9
-    total_s = after.cpu_total_s - before.cpu_total_s
-    own_s = _difference(before.own_cpu_s, after.own_cpu_s)
-    busy_s = after.cpu_busy_s - before.cpu_busy_s
-    steal_s = _difference(before.steal_s, after.steal_s)
-    foreign_s = None if own_s is None else max(0.0, busy_s - own_s - (steal_s or 0.0))
-    figures = {
-        "span_s": round(span_s, 3),
-        "steal_share": _ratio(steal_s, total_s),
-        "foreign_cpu_share": _ratio(foreign_s, total_s),
-        "involuntary_per_s": _ratio(_difference(before.involuntary, after.involuntary), span_s),
-        "frequency_mhz": after.frequency_mhz,
-        "frequency_ratio": _ratio(after.frequency_mhz, before.frequency_mhz or 0.0),
-        "load_1min": after.load_1min,
+    spent = {
+        "span_s": (after.t_ns - before.t_ns) / 1e9,
+        "cpu_total_s": after.cpu_total_s - before.cpu_total_s,
+        "cpu_busy_s": after.cpu_busy_s - before.cpu_busy_s,
+        "own_cpu_s": _difference(before.own_cpu_s, after.own_cpu_s),
+        "steal_s": _difference(before.steal_s, after.steal_s),
+        "involuntary": _difference(before.involuntary, after.involuntary),
         "swap_in_mib": _difference(before.swap_in_mib, after.swap_in_mib),
-        "power_source": after.power_source,
     }
-    reasons = void_reasons(figures, power_changed=before.power_source != after.power_source)
-    return {**figures, "void": bool(reasons), "reasons": reasons}
+    return _judged({
+        **{name: None if value is None else round(value, 3) for name, value in spent.items()},
+        "frequency_start_mhz": before.frequency_mhz,
+        "frequency_mhz": after.frequency_mhz,
+        "load_1min": after.load_1min,
+        "power_source": after.power_source,
+        "power_changed": before.power_source != after.power_source,
+    })  # fmt: skip
+
+
+def _judged(spent: Mapping[str, Any]) -> dict[str, Any]:
+    """What was spent, as shares, and the verdict on it."""
+    span_s, total_s, own_s = spent["span_s"], spent["cpu_total_s"], spent["own_cpu_s"]
+    # without limiting it at 0 before blocks are added up: ticks make it too small as often as too large
+    foreign_s = None if own_s is None else spent["cpu_busy_s"] - own_s - (spent["steal_s"] or 0.0)
+    figures = {
+        **spent,
+        "steal_share": _ratio(spent["steal_s"], total_s),
+        "foreign_cpu_share": _ratio(None if foreign_s is None else max(0.0, foreign_s), total_s),
+        "involuntary_per_s": _ratio(spent["involuntary"], span_s),
+        "frequency_ratio": _ratio(spent["frequency_mhz"], spent["frequency_start_mhz"] or 0.0),
+    }
+    reasons = void_reasons(figures, spent["power_changed"])
+    return {**figures, "judged": span_s >= MIN_JUDGED_S, "void": bool(reasons), "reasons": reasons}
+
+
+def judge_blocks(records: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Block id → the verdict on the window it lies in. Takes the block records of all replies of a run.
+
+    The last record of a block knows all of it. The blocks of one engine in one session are put together, one
+    after the other, until they span `MIN_JUDGED_S`: most turns of a small model are shorter than that.
+    """
+    last: dict[str, Mapping[str, Any]] = {}
+    for record in records:
+        name = record.get("id")
+        if name and (record.get("position") or 0) >= (last.get(name, record).get("position") or 0):
+            last[name] = record
+    groups: dict[tuple, list[Mapping[str, Any]]] = {}
+    for name in sorted(last, key=lambda name: (len(name), name)):  # the order in which they were measured
+        groups.setdefault((last[name].get("session"), last[name].get("engine")), []).append(last[name])
+    found = {name: record for name, record in last.items() if "cpu_total_s" not in record}  # an older run's
+    for group in groups.values():
+        for window in windows([record for record in group if record["id"] not in found]):
+            found.update(dict.fromkeys((record["id"] for record in window), together(window)))
+    return found
+
+
+def windows(blocks: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Consecutive blocks put together until each window spans `MIN_JUDGED_S`; a rest joins the last window.
+
+    >>> [len(window) for window in windows([{"span_s": 0.4}] * 7)]
+    [3, 4]
+    """
+    found: list[list[Mapping[str, Any]]] = [[]]
+    for block in blocks:
+        if sum(b["span_s"] for b in found[-1]) >= MIN_JUDGED_S:
+            found.append([])
+        found[-1].append(block)
+    if len(found) > 1 and sum(b["span_s"] for b in found[-1]) < MIN_JUDGED_S:
+        rest = found.pop()
+        found[-1].extend(rest)
+    return [window for window in found if window]
+
+
+def together(window: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Several blocks judged as one: what they spent is added up; a part unknown in one is unknown in all."""
+    spent: dict[str, Any] = {}
+    for name in SPENT:
+        values = [block.get(name) for block in window]
+        spent[name] = None if None in values else round(sum(values), 3)
+    return _judged({
+        **spent,
+        "frequency_start_mhz": window[0].get("frequency_start_mhz"),
+        "frequency_mhz": window[-1].get("frequency_mhz"),
+        "power_changed": any(block.get("power_changed") for block in window),
+    })  # fmt: skip
 
 
 def void_reasons(figures: Mapping[str, Any], power_changed: bool = False) -> list[str]:
-    """Why a block with these figures cannot be trusted; an empty list if it can.
+    """Why what has these figures cannot be trusted; an empty list if it can.
 
     >>> void_reasons({"span_s": 10.0, "steal_share": 0.05})
     ['5.0 % of the processor was given to other guests of this host (more than 2 %)']
@@ -322,9 +394,6 @@ def void_reasons(figures: Mapping[str, Any], power_changed: bool = False) -> lis
         if above("foreign_cpu_share", MAX_FOREIGN_CPU_SHARE):
             found.append(f"other programs used {figures['foreign_cpu_share']:.0%} of the processor "
                          f"(more than {MAX_FOREIGN_CPU_SHARE:.0%})")  # fmt: skip
-        if above("involuntary_per_s", MAX_INVOLUNTARY_PER_S):
-            found.append(f"the model was pushed off its cores {figures['involuntary_per_s']:.0f} times a second "
-                         f"(more than {MAX_INVOLUNTARY_PER_S:.0f})")  # fmt: skip
         if (figures.get("frequency_ratio") or 1.0) < MIN_FREQUENCY_RATIO:
             found.append(f"the processor's frequency fell to {figures['frequency_ratio']:.0%} of what it was")
     if above("swap_in_mib", MAX_SWAP_IN_MIB):
@@ -343,14 +412,19 @@ def _ratio(part: float | None, whole: float) -> float | None:
 
 
 def _own_cpu_s(pids: list[int]) -> float | None:
-    """CPU seconds of this process and the model's; None where the model's processes are not known."""
+    """CPU seconds of this process, of children it waited for, and of the model; None where that is not known.
+
+    The children are the sandboxes in which code from replies was run: our own doing too.
+    """
     if not pids:
         return None
     try:
-        times = [psutil.Process(pid).cpu_times() for pid in {*pids, os.getpid()}]
+        times = [psutil.Process(pid).cpu_times() for pid in pids if pid != os.getpid()]
+        mine = psutil.Process().cpu_times()
     except psutil.Error:
         return None
-    return sum(t.user + t.system for t in times)
+    children_s = getattr(mine, "children_user", 0.0) + getattr(mine, "children_system", 0.0)
+    return children_s + sum(t.user + t.system for t in [mine, *times])
 
 
 def _involuntary_switches(pids: list[int]) -> int | None:
@@ -395,6 +469,9 @@ def _swap_in_mib() -> float | None:
 #: How often memory is looked at while a reply is generated. A look costs about 0.05 ms.
 SAMPLING_PERIOD_MS = 50
 
+#: What `process_memory_mib` can tell of a process.
+PROCESS_SOURCES = ("process", "process_anonymous", "process_file_backed")
+
 
 def process_memory_mib(pids: Iterable[int]) -> dict[str, float] | None:
     """Resident memory of the model's own processes in MiB, by source; None where they cannot be read.
@@ -436,22 +513,52 @@ def available_mib() -> float:
     return psutil.virtual_memory().available / MIB
 
 
+def forget_high_water(pids: Iterable[int]) -> bool:
+    """Let the kernel's high-water mark of each process begin anew; False where that is not permitted."""
+    try:
+        for pid in pids:
+            Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
+    except OSError:  # not Linux, or not ours
+        return False
+    return True
+
+
+def high_water_mib(pids: Iterable[int]) -> float | None:
+    """The most that each process has ever held since its mark was set back, added up, in MiB; None if unknown."""
+    kib = []
+    for pid in pids:
+        lines = _read(f"/proc/{pid}/status").splitlines()
+        kib += [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")][:1] or [None]
+    return None if not kib or None in kib else sum(kib) / 1024
+
+
 class MemorySampler:
     """Watches a model's memory from outside while it replies: baseline, peak and after, by named source.
 
-    Use it around one reply (`with MemorySampler(pids) as sampler: …`), then read `sampler.result()`.
-    For the `process…` sources the baseline is 0, because the process exists for the model alone;
-    for `machine_available_drop` it is what was available just before. All values are in MiB.
+    Use it around one reply (`with MemorySampler(pids, baseline) as sampler: …`), then read `sampler.result()`.
+    `baseline` is what the same process held before it loaded the model, as `process_memory_mib` gave it.
+    The source `process_high_water` is exact however short the reply: on Linux the kernel itself notes the most
+    that a process held. The other `process…` sources are looked at every `period_ms`; for
+    `machine_available_drop` the baseline is what was available just before. All values are in MiB.
     """
 
-    def __init__(self, pids: Iterable[int], period_ms: float = SAMPLING_PERIOD_MS) -> None:
+    def __init__(
+        self,
+        pids: Iterable[int],
+        baseline: Mapping[str, float] | None = None,
+        period_ms: float = SAMPLING_PERIOD_MS,
+    ) -> None:
         self.pids = list(pids)
+        self.baseline = baseline or {}
         self.period_ms = period_ms
         self._samples: list[dict[str, float]] = []
+        self._high_water: float | None = None
+        self._marked = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="memory-sampler", daemon=True)
 
     def __enter__(self) -> MemorySampler:  # noqa: PYI034 (typing.Self needs Python 3.11)
+        self._marked = bool(self.pids) and forget_high_water(self.pids)
         self._sample()
         self._thread.start()
         return self
@@ -460,6 +567,7 @@ class MemorySampler:
         self._stop.set()
         self._thread.join()
         self._sample()
+        self._high_water = high_water_mib(self.pids) if self._marked else None
 
     def _watch(self) -> None:
         while not self._stop.wait(self.period_ms / 1000):
@@ -469,12 +577,18 @@ class MemorySampler:
         self._samples.append({**(process_memory_mib(self.pids) or {}), "machine_available": available_mib()})
 
     def result(self) -> dict[str, Any]:
-        """The sources, each with `baseline_mib`, `peak_mib` (above it), `after_mib` and `delta_mib`."""
+        """The sources, each as `summarize_source` tells it, with the period and the number of looks."""
         found: dict[str, Any] = {"period_ms": self.period_ms, "n_samples": len(self._samples)}
-        for source in ("process", "process_anonymous", "process_file_backed"):
-            values = [s[source] for s in self._samples if source in s]
+        held = {name: [s[name] for s in self._samples if name in s] for name in PROCESS_SOURCES}
+        if self._high_water is not None and held["process"]:
+            first, last = held["process"][0], held["process"][-1]
+            values = [first, max(self._high_water, *held["process"]), last]
+            found["process_high_water"] = summarize_source(values, self.baseline.get("process"))
+        elif len(self._samples) <= 2:
+            found["note"] = "before and after only"
+        for source, values in held.items():
             if values:
-                found[source] = summarize_source(values, baseline_mib=0.0)
+                found[source] = summarize_source(values, self.baseline.get(source))
         drops = [self._samples[0]["machine_available"] - s["machine_available"] for s in self._samples]
         found["machine_available_drop"] = {
             **summarize_source(drops, baseline_mib=0.0),
@@ -483,16 +597,20 @@ class MemorySampler:
         return found
 
 
-def summarize_source(values_mib: list[float], baseline_mib: float) -> dict[str, float]:
-    """Baseline, peak above it, and before/after/delta of one source of memory, in MiB.
+def summarize_source(values_mib: Sequence[float], baseline_mib: float | None) -> dict[str, float | None]:
+    """One source of memory, in MiB: before, most and after in total, and the peak above its baseline.
 
-    >>> summarize_source([40.0, 55.0, 50.0], baseline_mib=0.0)
-    {'baseline_mib': 0.0, 'before_mib': 40.0, 'peak_mib': 55.0, 'after_mib': 50.0, 'delta_mib': 10.0}
+    Without a baseline there is no peak above it: `None`.
+
+    >>> summarize_source([40.0, 55.0, 50.0], baseline_mib=30.0)
+    {'baseline_mib': 30.0, 'before_mib': 40.0, 'total_peak_mib': 55.0, 'peak_mib': 25.0, 'after_mib': 50.0, 'delta_mib': 10.0}
     """
+    most = max(values_mib)
     return {
-        "baseline_mib": round(baseline_mib, 2),
+        "baseline_mib": None if baseline_mib is None else round(baseline_mib, 2),
         "before_mib": round(values_mib[0], 2),
-        "peak_mib": round(max(values_mib) - baseline_mib, 2),
+        "total_peak_mib": round(most, 2),
+        "peak_mib": None if baseline_mib is None else round(most - baseline_mib, 2),
         "after_mib": round(values_mib[-1], 2),
         "delta_mib": round(values_mib[-1] - values_mib[0], 2),
     }
@@ -604,7 +722,11 @@ MIN_FREE_DISK_MIB = 1024
 
 
 def _disk() -> Finding:
-    places_to_write = {"results": places.OUTPUTS, "variants": places.cache_folder()}
+    try:
+        places_to_write = {"results": places.OUTPUTS, "variants": places.cache_folder()}
+    except (OSError, BenchkitError) as problem:
+        advice = "set BENCHKIT_CACHE to a folder you can write"
+        return Finding("Disk", False, f"the folder for variants cannot be used: {problem}", advice)
     free = {name: shutil.disk_usage(_existing(path)).free / MIB for name, path in places_to_write.items()}
     found = ", ".join(f"{mib:,.0f} MiB free for {name}" for name, mib in free.items())
     return Finding(

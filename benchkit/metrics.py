@@ -218,14 +218,15 @@ def ttfo_ms(recording: Recording) -> float | None:
 def tpot_ms(recording: Recording) -> float | None:
     """Time per output token, once the first has come.
 
-    `(t_last − t_first) / (n − k1)`, in ms a token. `None` where n is unknown or not above k1.
+    `(t_last − t_first) / (n − k1)`, in ms a token. `None` where n is unknown or not above k1, or where all text
+    came in one chunk: then no time passed between two stamps, however many tokens it holds.
 
     >>> tpot_ms(EXAMPLE)
     10.0
     """
     chunks, n = text_chunks(recording), n_output_tokens(recording)
     k1, _ = first_chunk_tokens(recording)
-    if n is None or n <= k1 or not chunks:
+    if n is None or n <= k1 or len(chunks) < 2:
         return None
     return (chunks[-1].t_ns - chunks[0].t_ns) / MS / (n - k1)
 
@@ -340,9 +341,11 @@ def _llama_cpp_times(recording: Recording) -> EngineTimes:
     """The counters of `llama_perf_context`, and the worker's stamps from the same clock as the client's.
 
     The model was loaded before and nobody else asks it: load and queue are 0, not unknown. (The counter
-    `load_ms` is of no use here: it holds all that came before the first reply.)
+    `load_ms` is of no use here: it holds all that came before the first reply.) A prompt of which one token
+    was new is booked as a decode step: its time is in `decode_ms`, and there is no prompt speed.
     """
     t, sent, end = recording.server_timings, recording.t_sent_ns, recording.t_end_ns
+    booked_as_decoding = _new_prompt_tokens(recording) == 1
     received, prompt, done = (t.get(f"t_{name}_ns") for name in ("received", "prompt", "done"))
     stamped = None not in (received, prompt, done) and sent <= received <= prompt <= done <= end
     return EngineTimes(
@@ -353,7 +356,7 @@ def _llama_cpp_times(recording: Recording) -> EngineTimes:
         decode_ms=t["eval_ms"],
         sample_ms=t.get("sample_ms"),
         delivery_ms=((received - sent) + (end - done)) / MS if stamped else None,
-        n_new_prompt=t.get("n_prompt_eval") or None,
+        n_new_prompt=None if booked_as_decoding else t.get("n_prompt_eval") or None,
         n_decode_steps=t.get("n_eval"),
     )
 

@@ -7,16 +7,18 @@ was meant to use 5 trials and used 3 is worse than one that stopped.
 from __future__ import annotations
 
 import ast
-import difflib
 import json
 import logging
+import os
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchkit import places
-from benchkit.errors import BenchkitError
+from benchkit.errors import BenchkitError, did_you_mean
+from benchkit.text import one_line
 
 NOTEBOOKS = places.ROOT / "notebooks"
 
@@ -49,7 +51,7 @@ _TYPE_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "tru
 
 def find_notebook(name: str | Path) -> Path:
     """The notebook file for a path, a lesson's name or its number: `03` is `03_analyze_results.ipynb`."""
-    if Path(name).suffix == ".ipynb" and Path(name).is_file():
+    if Path(name).suffix == ".ipynb" and os.path.isfile(name):
         return Path(name)
     lessons = {path.stem: path for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
     stem = Path(name).name.removesuffix(".ipynb")
@@ -57,14 +59,17 @@ def find_notebook(name: str | Path) -> Path:
     if len(found) == 1:
         return found[0]
     raise NotebookError(
-        f"There is no notebook '{name}'.{_did_you_mean(stem, lessons)}\nNotebooks here: {', '.join(lessons)}."
+        f"There is no notebook '{name}'{did_you_mean(stem, lessons)}.\nNotebooks here: {', '.join(lessons)}."
     )
 
 
 def parameters_of(notebook: str | Path) -> dict[str, Parameter]:
     """What can be set in a notebook: the names, defaults and types of its cell tagged `parameters`."""
-    papermill = _papermill()
-    rows = papermill.inspect_notebook(find_notebook(notebook))
+    papermill, path = _papermill(), find_notebook(notebook)
+    try:
+        rows = papermill.inspect_notebook(path)
+    except Exception as error:  # whatever nbformat and papermill stumble over in a file that is none
+        raise NotebookError(f"{path} is not a notebook: {one_line(error)}") from None
     return {name: _parameter(name, row["default"], row["help"]) for name, row in rows.items()}
 
 
@@ -121,6 +126,8 @@ def parse_parameters(notebook: str | Path, texts: Iterable[str]) -> dict[str, An
             raise NotebookError(f"'{text}' is not a parameter. Write name=value, for example trials=3.")
         if name not in known:
             raise NotebookError(_unknown_text(notebook, name, known))
+        if name in values:
+            raise NotebookError(f"Parameter '{name}' is given twice; give it once.")
         values[name] = _checked(known[name], _from_text(known[name], value))
     return values
 
@@ -163,15 +170,29 @@ def _parameter(name: str, default: str, help: str) -> Parameter:
 def _checked(parameter: Parameter, value: Any) -> Any:
     """The value, if its type is the parameter's; a whole number may stand for a number."""
     wanted = parameter.type
-    if wanted is float and type(value) is int:
+    if wanted is float and type(value) is int and abs(value) <= sys.float_info.max:
         return float(value)
     items = {type(item) for item in parameter.default} if wanted is list and parameter.default else set()
-    if wanted is None or (type(value) is wanted and (not items or {type(v) for v in value} <= items)):
+    fits = wanted is None or (type(value) is wanted and (not items or {type(v) for v in value} <= items))
+    if fits and _is_finite(value) and not _is_emptied(parameter, value):
         return value
     raise NotebookError(
         f"Parameter '{parameter.name}' got {json.dumps(value, default=str)} ({type(value).__name__}). "
         f"It must be {parameter.expects()}."
     )
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False, default=str)
+    except ValueError:  # NaN or infinity, at any depth
+        return False
+    return True
+
+
+def _is_emptied(parameter: Parameter, value: Any) -> bool:
+    """Whether nothing is given where the lesson has something: it would run, and show nothing."""
+    return isinstance(value, (str, list)) and bool(parameter.default) and value in ("", [])
 
 
 def _from_text(parameter: Parameter, text: str) -> Any:
@@ -190,12 +211,7 @@ def _unknown_text(notebook: str | Path, name: str, known: Mapping[str, Parameter
     rows = [f"  {p.name} = {json.dumps(p.default, default=str)}" + (f"  ({p.help})" if p.help else "")
             for p in known.values()]  # fmt: skip
     listing = "It can be set:\n" + "\n".join(rows) if rows else "It has no parameters."
-    return f"Notebook {Path(notebook).stem} has no parameter '{name}'.{_did_you_mean(name, known)} {listing}"
-
-
-def _did_you_mean(word: str, words: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(words), n=1)
-    return f" Did you mean '{close[0]}'?" if close else ""
+    return f"Notebook {Path(notebook).stem} has no parameter '{name}'{did_you_mean(name, known)}. {listing}"
 
 
 def _failure_text(source: Path, target: Path, error: Any) -> str:

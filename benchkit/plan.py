@@ -7,13 +7,13 @@ one model with one choice of load and sampling settings; one *test* is one promp
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import itertools
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +22,8 @@ from typing import Any
 import yaml
 
 from benchkit import places
-from benchkit.errors import BenchkitError
-from benchkit.prompts import Prompt, PromptSet, load_prompts
+from benchkit.errors import BenchkitError, did_you_mean
+from benchkit.prompts import Prompt, PromptSet, load_prompts, repeated
 from benchkit.stats import MAX_TRIALS
 
 READY_PLANS = places.PROMPTS / "plans"
@@ -150,11 +150,18 @@ class Plan:
 
     def prompt_sets(self) -> list[PromptSet]:
         """The prompt sets, loaded; a relative file is looked for beside the plan first."""
-        return [load_prompts(self._prompt_path(name)) for name in self.prompts]
+        sets = [load_prompts(self._prompt_path(name)) for name in self.prompts]
+        first: dict[str, str] = {}
+        for name, found in zip(self.prompts, sets):
+            if first.setdefault(found.sha256, name) != name:
+                raise BenchkitError(
+                    f"prompts: {first[found.sha256]} and {name} are the same file; name it once."
+                )
+        return sets
 
     def _prompt_path(self, name: str) -> str:
         beside = Path(self.base or ".") / name
-        return str(beside) if beside.suffix in (".txt", ".jsonl") and beside.is_file() else name
+        return str(beside) if beside.suffix in (".txt", ".jsonl") and os.path.isfile(beside) else name
 
     def configurations(self) -> list[Configuration]:
         """Every model with every choice of load and sampling settings, in the plan's order."""
@@ -169,7 +176,18 @@ class Plan:
     def tests(self) -> list[Test]:
         """Every test of the plan, in the plan's order (with `trials: auto`, as many as there can be)."""
         sets = self.prompt_sets()
+        self._refuse_too_many(sum(len(found) for found in sets))
         return [test for c in self.configurations() for test in (*self._quality(c, sets), *self._forced(c))]
+
+    def _refuse_too_many(self, n_prompts: int) -> None:
+        trials = MAX_TRIALS if self.trials == "auto" else self.trials
+        each = trials * n_prompts + (self.speed.repeats if self.speed else 0)
+        total = len(self.configurations()) * each
+        if total > MAX_TESTS:
+            raise BenchkitError(
+                f"this plan has {total:,} tests, more than {MAX_TESTS:,}. Vary fewer settings, or take fewer "
+                f"prompts ({n_prompts:,}) or trials ({trials:,})."
+            )
 
     def _quality(self, configuration: Configuration, sets: list[PromptSet]) -> Iterator[Test]:
         trials = MAX_TRIALS if self.trials == "auto" else self.trials
@@ -210,20 +228,28 @@ class Plan:
     def _found(self, model: Model) -> Path | None:
         file = _bare_file(model.name)
         places_to_look = [Path(folder) / file for folder in self.search_folders()] if file else []
-        return next((path for path in places_to_look if path.is_file()), None)
+        return next((path for path in places_to_look if os.path.isfile(path)), None)
 
     def search_folders(self) -> list[str]:
         """The plan's folders with `~` and variables filled in; one whose variable is not set is left out."""
-        expanded = [os.path.expandvars(folder) for folder in self.folders]
+        expanded = [_VARIABLE.sub(_filled_in, folder) for folder in self.folders]
         # a variable may hold several folders, like PATH
         parts = [part for text in expanded for part in text.split(os.pathsep)]
         filled = [os.path.expanduser(part) for part in parts]
         return [folder for folder in filled if folder and "$" not in folder]
 
     def _what_to_download(self, model: Model) -> str:
-        folders = " or ".join(self.search_folders()) or "one of the plan's folders"
+        folders = " or ".join(self.folders)  # as the plan writes them: a message tells no variable's value
         how = f": {model.download}" if model.download else ""
         return f"{_bare_file(model.name)} ({model.size or 'size unknown'}) is not in {folders}{how}"
+
+
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+
+
+def _filled_in(found: re.Match) -> str:
+    """The variable's value; one that is not set stays as it is written."""
+    return os.environ.get(found[1] or found[2], found[0])
 
 
 def _bare_file(name: str) -> str | None:
@@ -340,9 +366,22 @@ def prose(value: Any) -> str:
     return value.strip()
 
 
+TEXT = text(1000)
+FREE_VARIABLES = re.compile("HOME|USERPROFILE|BENCHKIT_.*")
+
+
+def folder(value: Any) -> str:
+    """A check for a folder: somebody else's plan must not read any variable it likes, such as a password."""
+    value = TEXT(value)
+    names = [found[1] or found[2] for found in _VARIABLE.finditer(value)]
+    if "$" in _VARIABLE.sub("", value) or not all(map(FREE_VARIABLES.fullmatch, names)):
+        raise ValueError("a folder whose only variables are ~, $HOME, $USERPROFILE and $BENCHKIT_…")
+    return value
+
+
 LOAD: dict[str, tuple[Any, Check]] = {
     "n_ctx": (None, integer(8, 1 << 22, optional=True)),
-    "n_threads": (None, integer(1, 4096, optional=True)),
+    "n_threads": (None, integer(1, 1024, optional=True)),
     "n_gpu_layers": (0, integer(-1, 100_000)),
 }
 SAMPLING: dict[str, tuple[Any, Check]] = {
@@ -392,22 +431,30 @@ def make_plan(models: str | list, prompts: str | list = "course", **settings: An
     >>> [c.label for c in plan.configurations()][:2]
     ['gguf:pocket-xs n_threads=1', 'gguf:pocket-xs n_threads=2']
     """
-    raw: dict[str, Any] = {"models": _split(models), "prompts": _split(prompts), "load": {}, "sampling": {}}
+    raw: dict[str, Any] = {"models": _split(models, "models"), "prompts": _split(prompts, "prompts")}
+    raw.update(load={}, sampling={})
     allowed = [*LOAD, *SAMPLING, *TOP, "folders", "speed"]
     for key, value in settings.items():
         if key not in allowed:
-            raise BenchkitError(f"{key} is not a setting of a plan.{did_you_mean(key, allowed)}")
+            raise BenchkitError(f"{key} is not a setting of a plan{did_you_mean(key, allowed)}. Known names: {', '.join(allowed)}.")
         part = raw["load"] if key in LOAD else raw["sampling"] if key in SAMPLING else raw
         part[key] = value
-    raw.setdefault("name", "-".join(str(p) for p in raw["prompts"])[:60] or "plan")
+    raw.setdefault("name", _derived_name("-".join(str(p) for p in raw["prompts"])[:60]))
     return parse_plan(raw, "this plan")
 
 
-def _split(names: Any) -> Any:
+def _derived_name(words: str) -> str:
+    """A name for a plan that gives none: what can be printed of these words, at most 100 characters."""
+    return "".join(c for c in words if c.isprintable())[:100].strip() or "plan"
+
+
+def _split(names: Any, part: str) -> list:
+    if isinstance(names, Mapping) or not isinstance(names, (str, os.PathLike, Iterable)):
+        raise BenchkitError(f"this plan: {part}: must be a name or a list of names (found {show(names)}).")
     if not isinstance(names, (str, os.PathLike)):
         return [str(name) if isinstance(name, os.PathLike) else name for name in names]
     names = os.fspath(names)
-    return [names] if Path(names).is_file() else [n.strip() for n in names.split(",") if n.strip()]
+    return [names] if os.path.isfile(names) else [n.strip() for n in names.split(",") if n.strip()]
 
 
 def parse_plan(raw: Any, source: str, base: str | None = None) -> Plan:
@@ -421,8 +468,8 @@ def parse_plan(raw: Any, source: str, base: str | None = None) -> Plan:
     top = {key: _one(raw.get(key, default), check, source, key) for key, (default, check) in TOP.items()}
     plan = Plan(
         models=_models(raw["models"], source),
-        prompts=tuple(_texts(raw["prompts"], source, "prompts")),
-        folders=tuple(_texts(raw.get("folders") or [], source, "folders")),
+        prompts=_texts(raw["prompts"], source, "prompts"),
+        folders=_texts(raw.get("folders") or [], source, "folders", folder),
         load=_grid(raw.get("load"), LOAD, source, "load"),
         sampling=_grid(raw.get("sampling"), SAMPLING, source, "sampling"),
         speed=_speed(raw.get("speed"), source),
@@ -445,20 +492,10 @@ def _table(raw: Any, source: str, where: str, allowed: list[str]) -> dict[str, A
     for key in raw:
         if key not in allowed:
             raise BenchkitError(
-                f"{source}: {where}: unknown name {show(key)}.{did_you_mean(str(key), allowed)}"
+                f"{source}: {where}: unknown name {show(key)}{did_you_mean(key, allowed)}. "
+                f"Known names: {', '.join(allowed)}."
             )
     return dict(raw)
-
-
-def did_you_mean(name: str, allowed: list[str]) -> str:
-    """The end of a message about an unknown name.
-
-    >>> did_you_mean("temprature", ["seed", "temperature"])
-    ' Did you mean temperature? Known names: seed, temperature.'
-    """
-    close = difflib.get_close_matches(name.lower()[:100], allowed, n=1)
-    guess = f" Did you mean {close[0]}?" if close else ""
-    return f"{guess} Known names: {', '.join(allowed)}."
 
 
 def _one(value: Any, check: Check, source: str, where: str) -> Any:
@@ -492,12 +529,10 @@ def _values(value: Any, check: Check, source: str, where: str) -> tuple:
     return tuple(checked)
 
 
-def _texts(raw: Any, source: str, where: str) -> tuple[str, ...]:
-    return (
-        _values([raw] if isinstance(raw, str) else _list(raw, source, where), text(1000), source, where)
-        if raw
-        else ()
-    )
+def _texts(raw: Any, source: str, where: str, check: Check = TEXT) -> tuple[str, ...]:
+    if not raw:
+        return ()
+    return _values([raw] if isinstance(raw, str) else _list(raw, source, where), check, source, where)
 
 
 def _list(raw: Any, source: str, where: str) -> list:
@@ -571,7 +606,7 @@ def read_plan(plan: str | os.PathLike | Mapping[str, Any] | Plan) -> Plan:
     path = _plan_path(os.fspath(plan))
     raw = _parse_json(path) if path.suffix.lower() == ".json" else _parse_yaml(path)
     if isinstance(raw, dict):
-        raw.setdefault("name", path.stem)
+        raw.setdefault("name", _derived_name(path.stem))
     return parse_plan(raw, str(path), base=str(path.resolve().parent))
 
 
@@ -582,22 +617,20 @@ def ready_plans() -> list[str]:
 
 def _plan_path(name: str) -> Path:
     ready = READY_PLANS / f"{name}.yaml"
-    if name in ready_plans() and not Path(name).is_file():
+    if name in ready_plans() and not os.path.isfile(name):
         return ready
-    if Path(name).is_file():
+    if os.path.isfile(name):
         return Path(name)
-    close = difflib.get_close_matches(Path(name).stem, ready_plans(), n=1)
-    guess = f" Did you mean {close[0]}?" if close else ""
-    raise BenchkitError(f"there is no plan file {name!r}.{guess} Ready plans: {', '.join(ready_plans())}.")
+    guess = did_you_mean(Path(name).stem, ready_plans())
+    raise BenchkitError(f"there is no plan file {name!r}{guess}. Ready plans: {', '.join(ready_plans())}.")
 
 
 def _text_of(path: Path) -> str:
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            data = file.read(MAX_PLAN_BYTES + 1)
         if len(data) > MAX_PLAN_BYTES:
-            raise BenchkitError(
-                f"{path}: a plan is at most {MAX_PLAN_BYTES:,} bytes (this file has {len(data):,})."
-            )
+            raise BenchkitError(f"{path}: a plan is at most {MAX_PLAN_BYTES:,} bytes (this file has more).")
         return data.decode("utf-8-sig")
     except OSError as problem:
         raise BenchkitError(f"{path}: cannot be read: {problem.strerror}.") from None
@@ -608,8 +641,7 @@ def _text_of(path: Path) -> str:
 
 def _parse_json(path: Path) -> Any:
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in items]
-        twice = next((name for name in names if names.count(name) > 1), None)
+        twice = repeated(name for name, _ in items)
         if twice is not None:
             raise BenchkitError(f"{path}: {show(twice)} is given twice in one table; keep one.")
         return dict(items)
@@ -639,7 +671,14 @@ def _parse_yaml(path: Path) -> Any:
 
 
 class _PlanLoader(yaml.SafeLoader):
-    """YAML without surprises: no name twice, no aliases (a few lines of them can fill the memory)."""
+    """YAML without surprises: no name twice, no aliases (a few lines can fill the memory), no 010 that is 8."""
+
+    def construct_number(self, node: Any) -> int | float:
+        if re.fullmatch("[-+]?0[0-7_]+|.*:.*", node.value):  # octal, or base 60
+            what = f"{node.value} is not a decimal number to YAML: write it in decimal"
+            raise yaml.constructor.ConstructorError(None, None, what, node.start_mark)
+        whole = node.tag.endswith(":int")
+        return self.construct_yaml_int(node) if whole else self.construct_yaml_float(node)
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -659,3 +698,7 @@ class _PlanLoader(yaml.SafeLoader):
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+for kind in ("int", "float"):
+    _PlanLoader.add_constructor(f"tag:yaml.org,2002:{kind}", _PlanLoader.construct_number)

@@ -7,20 +7,26 @@ Everything is checked while reading, because a mistake found after a two-hour ru
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
+import math
+import os
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchkit import places
-from benchkit.errors import BenchkitError
+from benchkit.errors import BenchkitError, did_you_mean
 
 #: Longer prompts than this are taken for a mistake, such as a whole file pasted into one line.
 MAX_CHARACTERS = 100_000
+
+#: A larger file than this is no prompt file.
+MAX_BYTES = 50_000_000
 
 #: What a prompt file may ask of a reply: each check of `benchkit.quality` with the kind of each argument.
 #: A question mark means that the argument may be left out.
@@ -138,7 +144,7 @@ def _find(name_or_path: str | Path) -> Path:
     name = str(name_or_path)
     looks_like_file = isinstance(name_or_path, Path) or re.search(r"[/\\]|\.\w{1,8}$", name)
     if looks_like_file:
-        return _find_file(Path(name).expanduser())
+        return _find_file(Path(os.path.expanduser(name)))
     shipped = _shipped()
     for (stem, version), path in shipped.items():
         if name == f"{stem}-v{version}":
@@ -154,26 +160,18 @@ def _find(name_or_path: str | Path) -> Path:
 
 
 def _find_file(path: Path) -> Path:
-    if path.is_dir():
+    if os.path.isdir(path):
         raise PromptError("this is a folder; name one .jsonl or .txt file in it", path)
     if path.suffix.lower() not in (".jsonl", ".txt"):
         convert = (".csv", ".json", ".parquet")
         hint = "; `benchkit convert-prompts` makes one from it" if path.suffix.lower() in convert else ""
         raise PromptError(f'a prompt file ends in .jsonl or .txt, this one in "{path.suffix}"{hint}', path)
-    if not path.exists():
+    if not os.path.exists(path):
         near = [p.name for p in path.parent.glob("*") if p.suffix.lower() in (".jsonl", ".txt")]
         raise PromptError(f"there is no such file{did_you_mean(path.name, near)}", path)
+    if not os.path.isfile(path):  # a pipe or a device may have no end
+        raise PromptError("this is not a text file", path)
     return path
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint for a mistyped word, or nothing.
-
-    >>> did_you_mean("cuorse", ["course", "five_tests"])
-    ' (did you mean "course"?)'
-    """
-    near = difflib.get_close_matches(str(word)[:80], list(known), n=1, cutoff=0.6)
-    return f' (did you mean "{near[0]}"?)' if near else ""
 
 
 # --- from bytes to lines -----------------------------------------------------------------------------
@@ -181,9 +179,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise PromptError(f"the file cannot be read: {error.strerror or error}", path) from None
+    if len(data) > MAX_BYTES:
+        raise PromptError(f"a prompt file has at most {MAX_BYTES:,} bytes; this one has more", path)
+    return data
 
 
 def _decode(data: bytes, path: Path) -> str:
@@ -315,7 +317,7 @@ def _refuse_repeated_ids(prompts: list[Prompt], path: Path) -> None:
 
 def _object(line: str, path: Path, number: int) -> dict:
     try:
-        row = json.loads(line, object_pairs_hook=_no_repeats, parse_constant=_no_constant)
+        row = json.loads(line, object_pairs_hook=no_repeats, parse_constant=_no_constant, parse_float=_finite)
     except json.JSONDecodeError as error:
         problem = f"not valid JSON: {error.msg} at column {error.colno}"
         raise PromptError(problem, path, number) from None
@@ -326,16 +328,32 @@ def _object(line: str, path: Path, number: int) -> dict:
     return row
 
 
-def _no_repeats(pairs: list[tuple[str, Any]]) -> dict:
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f'the key "{next(k for k in keys if keys.count(k) > 1)}" appears twice')
-    return row
+def repeated(names: Iterable[str]) -> str | None:
+    """The first name that comes more than once, or None.
+
+    >>> repeated(["a", "b", "c", "b"]), repeated("abc")
+    ('b', None)
+    """
+    return next((name for name, n in Counter(names).items() if n > 1), None)
+
+
+def no_repeats(pairs: list[tuple[str, Any]]) -> dict:
+    """For `json.loads(object_pairs_hook=…)`: an object whose keys all differ."""
+    twice = repeated(key for key, _ in pairs)
+    if twice is not None:
+        raise ValueError(f'the key "{twice[:80]}" appears twice')
+    return dict(pairs)
 
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON value; use null")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise ValueError(f"{number[:40]} is too large a number")
+    return value
 
 
 def _refuse_unknown(row: Mapping, known: tuple[str, ...], path: Path, line: int, prefix: str = "") -> None:
@@ -348,8 +366,11 @@ def _refuse_unknown(row: Mapping, known: tuple[str, ...], path: Path, line: int,
 def _prompt_text(value: Any, path: Path, line: int, field: str | None) -> str:
     if not isinstance(value, str):
         raise PromptError(f"must be text, found {brief(value)}", path, line, field)
-    if not value.strip():
-        raise PromptError("is empty", path, line, field)
+    if all(c.isspace() or unicodedata.category(c) == "Cf" for c in value):  # Cf: joiners, direction marks
+        raise PromptError("is empty: it holds no character that can be seen", path, line, field)
+    if "\ufeff" in value:
+        problem = "holds a byte order mark, which belongs at the start of a file; were two files joined?"
+        raise PromptError(problem, path, line, field)
     if "\0" in value:
         raise PromptError("holds a NUL character, which engines take for the end", path, line, field)
     if len(value) > MAX_CHARACTERS:

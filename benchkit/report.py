@@ -25,6 +25,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from benchkit import canvas, figures, runs, stats, tables
+from benchkit.errors import BenchkitError
 from benchkit.rows import configurations, failed
 from benchkit.text import counted, number, one_line, percent, visible
 
@@ -67,13 +68,19 @@ TERMS = (
          "the longest latency of any completed request"),
     Term("reply_tokens_median", "length of the reply, median", "tokens", "Time",
          "n; latencies of replies of unlike length do not compare models"),
+    Term("prompt_tokens_median", "length of the prompt, median", "tokens", "Time",
+         "tokens of the prompt, chat template included; it stands beside latency and TTFT, which grow with it"),
     Term("ttft_median_ms", "time to first token (TTFT), median", "ms", "Time",
          "t_first − t_sent; the median over prompts"),
     Term("decode_tokens_per_s", "decode speed", "tok/s", "Speed",
          "(n − k₁) / (t_last − t_first): one user's speed once the reply runs, first token "
          "excluded; of forced-length replies where the run has them"),
     Term("prefill_tokens_per_s", "prefill speed, engine", "tok/s", "Speed",
-         "new prompt tokens / the engine's prompt time"),
+         "Σ new prompt tokens / Σ the engine's prompt time, of the same replies as the decode speed"),
+    Term("decode_prompt_tokens", "length of the prompt at these two speeds, median", "tokens", "Speed",
+         "tokens of the prompt; decoding slows with what stands before the token, its context"),
+    Term("decode_reply_tokens", "length of the reply at these two speeds, median", "tokens", "Speed",
+         "n of the replies that give decode and prefill speed"),
     Term("tokens_per_s", "throughput, one at a time", "tok/s", "Speed",
          "Σ n / Σ latency: ratio of sums, never a mean of ratios"),
     Term("tokens_per_min", "throughput, one at a time", "tok/min", "Speed",
@@ -83,16 +90,21 @@ TERMS = (
     Term("pass_rate", "prompts correct", "%", "Quality",
          "share of prompts whose reply passed every check; a prompt that passed 2 of 3 trials "
          "counts 2/3; below it the 95 % Wilson interval"),
+    Term("identical_share", "prompts with identical replies", "%", "Quality",
+         "share of prompts, of those with several trials, whose replies are the same text every time; a seed alone "
+         "does not make it 100 %"),
     Term("seconds_per_correct", "seconds per correct answer", "s", "Quality",
          'Σ latency / number correct; "never" where none was'),
     Term("perplexity", "perplexity", "", "Quality",
          "exp(−(1/N) Σ ln p(xᵢ | x before i)); comparable only between models with one tokenizer"),
-    Term("load_s", "load time", "s", "Memory and loading",
-         "from the request to load until the model could answer"),
+    Term("load_s", "engine load", "s", "Memory and loading",
+         "the engine's own time to load the file, median of the loads; the system may have had the file in memory "
+         "already, so this is not the time from a cold disk"),
     Term("peak_memory_mib", "peak memory", "MiB", "Memory and loading",
-         "highest value of the named source less its baseline"),
-    Term("memory_delta_mib", "memory delta", "MiB", "Memory and loading",
-         'after less before a request: what many scripts call "memory usage"'),
+         "highest value of the named source less its baseline, what the process held before it loaded the model; "
+         "on Linux the kernel's own high-water mark, elsewhere looked at every 50 ms"),
+    Term("memory_delta_mib", "memory delta, median", "MiB", "Memory and loading",
+         'after less before a request, the median of all requests: what many scripts call "memory usage"'),
     Term("size_mib", "model file", "MiB", "Memory and loading",
          "bytes of the file / 2²⁰"),
 )  # fmt: skip
@@ -125,6 +137,8 @@ def write_report(run_or_runs: Any, path: str | os.PathLike | None = None) -> Pat
     """Write the report of one or more runs as one HTML file; without a path, into the first run's folder."""
     opened = open_runs(run_or_runs)
     path = Path(path) if path is not None else opened[0].folder / "report.html"
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise BenchkitError(f"{path} is no place for a report: give a name that ends in .html")
     path.parent.mkdir(parents=True, exist_ok=True)
     runs.write_bytes(path, report_html(opened).encode("utf-8"))
     return path
@@ -235,10 +249,9 @@ def _verdict(run: str, verdict: Any) -> dict[str, Any]:
 
 def _card(card: Any) -> dict[str, Any]:
     """A card as shown: the winner with its value, or in its place why there is none."""
-    ahead = card.winner or (card.leader if card.outcome == "only one" else None)
-    value = card.value if ahead or not card.leader else f"{card.leader}: {card.value}"
-    return {"title": card.title[:1].upper() + card.title[1:], "winner": ahead or card.outcome,
-            "decided": bool(ahead), "reason": card.reason,
+    value = card.value if card.winner or not card.leader else f"{card.leader}: {card.value}"
+    return {"title": card.title[:1].upper() + card.title[1:], "winner": card.winner or card.outcome,
+            "decided": card.winner is not None, "reason": card.reason,
             "value": "" if card.outcome == "not measured" else value}  # fmt: skip
 
 
@@ -276,6 +289,8 @@ def cell(column: str, row: Mapping[str, Any]) -> dict[str, str]:
         return {"value": "n too small", "range": f"{int(row['n_prompts'])} of {need} prompts"}
     if column == "seconds_per_correct":
         return {"value": "never" if _infinite(value) else number(value), "range": ""}
+    if column == "identical_share" and not _missing(value):
+        return {"value": f"{100 * value:.0f}", "range": f"of {counted(int(row['n_repeated']), 'prompt')}"}
     shown = percent(value).removesuffix(" %") if column == "pass_rate" else _plain(value)
     return {"value": shown, "range": "" if _missing(value) else _range(column, row)}
 
@@ -364,7 +379,8 @@ QUESTIONS = (
 def _pair_cell(line: Mapping[str, Any] | None) -> dict[str, str]:
     """An effect with its interval, and what it allows to say."""
     if line is None or (_missing(line["ratio"]) and _missing(line["difference"])):
-        return {"value": "–", "range": "", "verdict": ""}
+        said = line["verdict"] if line is not None and line["n"] else ""
+        return {"value": "–", "range": "", "verdict": said}
     said = line["verdict"]
     for letter, name in (("A", line["a"]), ("B", line["b"])):
         said = letter + said.removeprefix(name) if said.startswith(f"{name} ") else said

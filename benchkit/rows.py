@@ -18,30 +18,31 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchkit import metrics, stats
+from benchkit import machine, metrics, stats
 from benchkit.recording import Recording
 from benchkit.runs import open_run
 
 MIB = 2**20
 
 #: The memory source that the table shows, first one found: the model's own process before the machine's.
-MEMORY_SOURCES = ("process", "process_tree", "gpu_used", "process_anonymous", "machine_available_drop")
+MEMORY_SOURCES = ("process_high_water", "process", "process_tree", "gpu_used", "process_anonymous", "machine_available_drop")
 
 TEXTS = ("run", "model", "configuration", "prompt_set", "prompt_id", "category", "purpose", "state", "error",
-         "prompt", "response", "n_output_source", "memory_source", "cache", "clock_faults", "block_id",
-         "block_reasons", "started_at", "artifact")  # fmt: skip
+         "prompt", "response", "n_output_source", "memory_source", "cache", "cache_asked", "clock_faults",
+         "block_id", "block_turn", "block_reasons", "started_at", "artifact")  # fmt: skip
 WHOLE = ("prompt_index", "trial", "n_output_tokens", "n_prompt_tokens", "n_cached_tokens", "n_output_reported",
-         "n_ctx", "n_threads", "n_gpu_layers", "max_tokens", "seed", "n_checks", "n_passed", "block_position")  # fmt: skip
-YES_NO = ("correct", "first_chunk_tokens_assumed", "block_void")
+         "n_new_prompt_tokens", "n_ctx", "n_threads", "n_gpu_layers", "max_tokens", "seed", "n_checks", "n_passed",
+         "block_position")  # fmt: skip
+YES_NO = ("correct", "first_chunk_tokens_assumed", "block_resident", "block_warmed", "block_judged", "block_void")
 
 #: The columns of `results`, in order. Everything not in the lists above is a number; `checks` is a list.
 COLUMNS = (
     "run", "model", "configuration", "prompt_set", "prompt_index", "prompt_id", "category", "trial", "purpose",
-    "state", "error", "prompt", "response", *metrics.MEASURED[1:], "unexplained_ms", "unexplained_share",
-    "load_s", "size_mib", "peak_memory_mib", "memory_source", "memory_delta_mib", "peak_anonymous_mib",
-    "peak_file_backed_mib", "n_checks", "n_passed", "correct", "checks", "n_ctx", "n_threads", "n_gpu_layers",
-    "temperature", "seed", "max_tokens", "cache", "block_id", "block_position", "block_void", "block_reasons",
-    "clock_faults", "started_at", "artifact",
+    "state", "error", "prompt", "response", *metrics.MEASURED[1:], "n_new_prompt_tokens", "prefill_ms",
+    "unexplained_ms", "unexplained_share", "load_s", "size_mib", "peak_memory_mib", "memory_source",
+    "memory_delta_mib", "peak_anonymous_mib", "peak_file_backed_mib", "n_checks", "n_passed", "correct", "checks", "n_ctx", "n_threads", "n_gpu_layers",
+    "temperature", "seed", "max_tokens", "cache", "cache_asked", "block_id", "block_turn", "block_position",
+    "block_resident", "block_warmed", "block_judged", "block_void", "block_reasons", "clock_faults", "started_at", "artifact",
 )  # fmt: skip
 
 SURROGATES = re.compile("[\ud800-\udfff]")
@@ -93,9 +94,10 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 
 def _rows(run: Any) -> Iterator[dict[str, Any]]:
-    artifacts = run.artifacts() if callable(run.artifacts) else run.artifacts
+    artifacts = list(run.artifacts() if callable(run.artifacts) else run.artifacts)
+    judged = machine.judge_blocks(artifact.get("block") or {} for artifact in artifacts)
     for artifact in artifacts:
-        yield _row(artifact, run.manifest or {})
+        yield {**_row(artifact, run.manifest or {}), **_block(artifact.get("block") or {}, judged)}
 
 
 def _row(artifact: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,20 +115,32 @@ def _row(artifact: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, 
         "error": recording.error,
         "prompt": _whole(artifact.get("prompt")),
         "response": _whole(artifact.get("response", recording.response)),
-        **(metrics.measure(recording) if recording.t_end_ns else {"state": recording.state}),
-        "unexplained_ms": metrics.ledger(recording)["unexplained"],
-        "unexplained_share": metrics.unexplained_share(recording),
-        "clock_faults": "; ".join(metrics.clock_faults(recording)) or None,
+        **_measured(recording),
         "size_mib": _size_mib(artifact, manifest),
         **_memory(artifact.get("memory") or {}),
         **_checks(artifact.get("checks") or ()),
         **{name: load.get(name) for name in ("n_ctx", "n_threads", "n_gpu_layers")},
         **{name: options.get(name) for name in ("temperature", "seed", "max_tokens")},
         "cache": recording.cache or options.get("cache"),
-        **_block(artifact.get("block") or {}),
+        "cache_asked": options.get("cache"),
         "started_at": recording.started_at,
         "artifact": file or None,
     }  # fmt: skip
+
+
+def _measured(recording: Recording) -> dict[str, Any]:
+    """Every number of a recording; of one that is missing or damaged only its state."""
+    if not recording.t_end_ns:
+        return {"state": recording.state}
+    engine = metrics.engine_times(recording)
+    return {
+        **metrics.measure(recording),
+        "n_new_prompt_tokens": engine.n_new_prompt,
+        "prefill_ms": engine.prefill_ms,
+        "unexplained_ms": metrics.ledger(recording)["unexplained"],
+        "unexplained_share": metrics.unexplained_share(recording),
+        "clock_faults": "; ".join(metrics.clock_faults(recording)) or None,
+    }
 
 
 def _recording(artifact: Mapping[str, Any]) -> Recording:
@@ -153,8 +167,9 @@ def _size_mib(artifact: Mapping[str, Any], manifest: Mapping[str, Any]) -> float
 def _memory(memory: Mapping[str, Any]) -> dict[str, Any]:
     source = next((s for s in MEMORY_SOURCES if isinstance(memory.get(s), Mapping)), None)
     shown = memory.get(source) or {}
+    note = f" ({memory['note']})" if source and memory.get("note") else ""
     return {
-        "memory_source": source,
+        "memory_source": source and source + note,
         "peak_memory_mib": shown.get("peak_mib"),
         "memory_delta_mib": shown.get("delta_mib"),
         "peak_anonymous_mib": (memory.get("process_anonymous") or {}).get("peak_mib"),
@@ -168,12 +183,18 @@ def _checks(checks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {"checks": checks, "n_checks": len(ran), "n_passed": sum(ran)}
 
 
-def _block(block: Mapping[str, Any]) -> dict[str, Any]:
+def _block(block: Mapping[str, Any], judged: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The block a reply was measured in, and the verdict on the window of time that the block lies in."""
+    verdict = judged.get(block.get("id"), block)
     return {
         "block_id": block.get("id"),
+        "block_turn": block.get("turn") or block.get("id"),
         "block_position": block.get("position"),
-        "block_void": block.get("void"),
-        "block_reasons": "; ".join(block.get("reasons") or ()) or None,
+        "block_resident": block.get("resident"),
+        "block_warmed": block.get("warmed"),
+        "block_judged": verdict.get("judged"),
+        "block_void": verdict.get("void"),
+        "block_reasons": "; ".join(verdict.get("reasons") or ()) or None,
     }
 
 
@@ -301,17 +322,6 @@ def decode_rows(table: pd.DataFrame, configuration: str) -> tuple[pd.DataFrame, 
 def failed(rows: pd.DataFrame) -> pd.DataFrame:
     """The requests that did not end as they should. (An empty reply did: it is a wrong answer.)"""
     return rows[~rows["state"].isin((*metrics.COMPLETED, "empty"))]
-
-
-def like_decode_rows(table: pd.DataFrame, names: Iterable[str]) -> tuple[dict[str, pd.DataFrame], str]:
-    """For each configuration the rows that decide its decode speed: forced lengths for all, or natural for all."""
-    found = {name: decode_rows(table, name) for name in names}
-    if len({source for _, source in found.values()}) > 1:
-        natural = {name: of(table, name, "quality") for name in found}
-        return natural, "natural replies: not all have forced lengths"
-    source = next(iter(found.values()))[1] if found else "natural"
-    note = "forced length" if source == "forced" else "natural replies: their lengths differ"
-    return {name: rows for name, (rows, _) in found.items()}, note
 
 
 def cost(values: Mapping[tuple, tuple[float, float]]) -> float | None:

@@ -30,11 +30,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from benchkit import metrics
+from benchkit import machine, metrics
 from benchkit.errors import BenchkitError
 from benchkit.machine import now_iso
 from benchkit.plan import Plan, Test
 from benchkit.recording import Recording
+from benchkit.text import visible
 
 ARTIFACT_SCHEMA = "benchkit/artifact/1"
 MANIFEST_SCHEMA = "benchkit/run/1"
@@ -67,11 +68,18 @@ def safe_name(name: str, limit: int = 60) -> str:
 
 def artifact_name(test: Test) -> str:
     """Where a test's artifact lies in the run folder, with forward slashes."""
-    name = (
-        f"{safe_name(test.configuration.model.name)}_prompt_{test.prompt.index:02d}"
-        f"_{safe_name(test.prompt_set, 40)}_trial_{test.trial}_{test.key[:8]}.json"
-    )
-    return f"speed/{name}" if test.purpose == "speed" else name
+    model, prompt = test.configuration.model.name, test.prompt.index
+    return file_name(model, test.prompt_set, prompt, test.trial, test.purpose, test.key)
+
+
+def file_name(model: str, prompt_set: str, prompt_index: int, trial: int, purpose: str, key: str) -> str:
+    """The one place in a run folder that an artifact with these facts has.
+
+    >>> file_name("gguf:pocket-s", "course-v1", 3, 0, "speed", "0123456789abcdef")
+    'speed/gguf_pocket-s_prompt_03_course-v1_trial_0_01234567.json'
+    """
+    name = f"{safe_name(model)}_prompt_{prompt_index:02d}_{safe_name(prompt_set, 40)}_trial_{trial}_{key[:8]}.json"
+    return f"speed/{name}" if purpose == "speed" else name
 
 
 # ---------------------------------------------------------------- writing
@@ -129,7 +137,8 @@ def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
     """Write bytes beside `path`, then move them there in one step."""
     temporary = path.with_name(f".{os.getpid()}-{path.name[-40:]}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        temporary.unlink(missing_ok=True)
+        with open(temporary, "xb") as file:  # a new file: never through a link that lies there
             file.write(data)
             file.flush()
             if durable:
@@ -168,12 +177,12 @@ def storage_message(path: Path, problem: OSError) -> str:
 
 
 def log(folder: Path, message: str) -> None:
-    """Add a line to run.log; a log that cannot be written never stops a run."""
-    with (
-        suppress(OSError),
-        open(folder / "run.log", "a", encoding="utf-8", errors="backslashreplace") as file,
-    ):
-        file.write(f"{now_iso()} {message}\n")
+    """Add a line to run.log, never through a link; a log that cannot be written never stops a run."""
+    how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    with suppress(OSError):
+        number = os.open(folder / "run.log", how, 0o644)
+        with open(number, "a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{now_iso()} {visible(message)}\n")
 
 
 @contextmanager
@@ -202,34 +211,110 @@ def lock(folder: Path) -> Iterator[None]:
 # ---------------------------------------------------------------- reading
 
 
-def read_json(path: Path, otherwise: Any = None) -> Any:
-    """A file's JSON value, or `otherwise` where it is missing or broken."""
+def read_json(path: Path, otherwise: Any = None, kind: type = dict) -> Any:
+    """A file's JSON value, or `otherwise` where it is missing, broken, or of another kind."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return otherwise
+    return value if isinstance(value, kind) else otherwise
 
 
-def read_artifact(path: Path) -> dict[str, Any]:
-    """Read one artifact; raises ValueError saying what is wrong with it."""
+NUMBER = (int, float)
+
+#: What the parts of an artifact are, each by name; only the required ones may not be missing or null.
+REQUIRED = {"model": str, "prompt_set": str, "prompt_index": int, "trial": int, "purpose": str, "key": str,
+            "configuration": str, "prompt": str, "response": str, "latency_s": NUMBER, "recording": dict}  # fmt: skip
+OPTIONAL = {"engine": str, "prompt_id": str, "category": str, "load_s": NUMBER, "load": dict, "options": dict,
+            "checks": list, "memory": dict, "block": dict}  # fmt: skip
+SETTINGS = {"n_ctx": int, "n_threads": int, "n_gpu_layers": int, "temperature": NUMBER, "seed": int,
+            "max_tokens": int, "cache": str}  # fmt: skip
+CHECK = {"check": str, "passed": bool, "reason": str}
+BLOCK = {"id": str, "turn": str, "engine": str, "session": int, "position": int, "resident": bool,
+         "warmed": bool, "judged": bool, "void": bool, "reasons": list}  # fmt: skip
+RECORDING = {"t_sent_ns": int, "t_end_ns": int, "state": str, "t_scheduled_ns": int, "t_headers_ns": int,
+             "t_first_byte_ns": int, "first_chunk_tokens": int, "chunks_are_tokens": bool, "cache": str,
+             "server_timings": dict, "started_at": str, "error": str}  # fmt: skip
+CHUNK = {"t_ns": int, "kind": str, "text": str, "n_bytes": int}
+
+
+def check_kinds(values: Any, kinds: Mapping[str, Any], where: str, required: bool = False) -> None:
+    """Raise ValueError where a known value is of another kind, or missing though it is required.
+
+    >>> check_kinds({"trial": "x"}, {"trial": int}, "artifact")
+    Traceback (most recent call last):
+    ValueError: its artifact has a wrong "trial"
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"its {where} is damaged")
+    for name, kind in kinds.items():
+        value = values.get(name)
+        fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        if not (fits or (value is None and not required)):
+            raise ValueError(f'its {where} has a wrong "{name}"')
+
+
+NAMED_BY = ("model", "prompt_set", "prompt_index", "trial", "purpose", "key")  # the arguments of `file_name`
+
+
+def read_artifact(path: Path, folder: Path) -> dict[str, Any]:
+    """Read one artifact of a run folder, with its `file` name added; raises ValueError saying what is wrong."""
     try:
         row = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as problem:
         raise ValueError(f"not complete JSON ({type(problem).__name__})") from None
     if not isinstance(row, dict) or row.get("schema") != ARTIFACT_SCHEMA:
         raise ValueError(f"not an artifact of schema {ARTIFACT_SCHEMA}")
-    missing = [
-        key for key in ("key", "model", "configuration", "prompt", "response", "recording") if key not in row
-    ]
+    missing = [key for key in REQUIRED if row.get(key) is None]
     if missing:
         raise ValueError(f"without {', '.join(missing)}")
-    if not path.stem.endswith(str(row["key"])[:8]):
-        raise ValueError("renamed, or copied from another run: its key is another one than its name says")
+    file = path.relative_to(folder).as_posix()
     try:
-        Recording.from_dict(row["recording"])
-    except (TypeError, KeyError, ValueError, AttributeError):
-        raise ValueError("its recording is damaged") from None
-    return row
+        _check_artifact(row)
+        named = file_name(**{name: row[name] for name in NAMED_BY})
+        summary_row(row)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as problem:
+        raise ValueError(f"damaged ({problem})") from None
+    if file != named:
+        raise ValueError(f"renamed, or a copy: what it holds belongs into {named}")
+    return {**row, "file": file}
+
+
+def _check_artifact(row: Mapping[str, Any]) -> None:
+    """Raise an error where a part of an artifact cannot be what a run wrote, before a table stumbles over it."""
+    check_kinds(row, REQUIRED, "artifact", required=True)
+    check_kinds(row, OPTIONAL, "artifact")
+    for name in ("load", "options"):
+        check_kinds(row.get(name) or {}, SETTINGS, name)
+    for check in row.get("checks") or ():
+        check_kinds(check, CHECK, "check")
+    _check_memory(row.get("memory") or {})
+    _check_block(row.get("block") or {})
+    _check_recording(row["recording"])
+
+
+def _check_memory(memory: Mapping[str, Any]) -> None:
+    check_kinds(memory, {"process_anonymous": dict, "process_file_backed": dict}, "memory")
+    for source in memory.values():
+        if isinstance(source, dict):
+            check_kinds(source, dict.fromkeys(source, NUMBER), "memory")
+
+
+def _check_block(block: Mapping[str, Any]) -> None:
+    check_kinds(block, BLOCK, "block")
+    "; ".join(block.get("reasons") or ())
+    machine.judge_blocks([block])
+
+
+def _check_recording(row: Mapping[str, Any]) -> None:
+    check_kinds(row, RECORDING, "recording")
+    recording = Recording.from_dict(row)
+    for chunk in recording.chunks:
+        check_kinds(vars(chunk), CHUNK, "recording", required=True)
+    for count in recording.counts.values():
+        check_kinds(vars(count), {"value": int, "source": str}, "recording", required=True)
+    metrics.ledger(recording)
+    metrics.clock_faults(recording)
 
 
 def artifact_paths(folder: Path) -> list[Path]:
@@ -279,7 +364,7 @@ class Run:
         rows, problems = [], []
         for path in artifact_paths(self.folder):
             try:
-                rows.append({**read_artifact(path), "file": path.relative_to(self.folder).as_posix()})
+                rows.append(read_artifact(path, self.folder))
             except ValueError as problem:
                 problems.append(f"{path.relative_to(self.folder).as_posix()}: {problem}")
         order = {label: i for i, label in enumerate(self.manifest.get("configurations", {}))}
@@ -309,12 +394,9 @@ def _place(row: Mapping[str, Any], order: Mapping[str, int]) -> tuple:
 def open_run(folder: str | os.PathLike) -> Run:
     """Open a run folder for reading, also while it is being written."""
     path = Path(folder)
-    if isinstance(read_json(path / "manifest.json"), dict):
-        return Run(path)
     if (path / "manifest.json").exists():
-        raise BenchkitError(
-            f"{path}: its manifest.json is damaged. The command that made the run repairs it."
-        )
+        _read_manifest(path)
+        return Run(path)
     what = "is not a run folder: it has no manifest.json" if path.is_dir() else "does not exist"
     near = (
         sorted(p.parent.name for p in path.parent.glob("*/manifest.json"))[:8] if path.parent.is_dir() else []
@@ -328,6 +410,48 @@ def open_run(folder: str | os.PathLike) -> Run:
         else ""
     )
     raise BenchkitError(f"{path} {what}.{hint}")
+
+
+#: What the parts of a manifest are, where it has them.
+MANIFEST = {"machine": dict, "plan": dict, "identity": dict, "prompt_sets": dict, "configurations": dict,
+            "models": dict, "stopped": dict, "sessions": list}  # fmt: skip
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    """A run folder's manifest; BenchkitError where it is damaged, or was edited into something else."""
+    manifest = read_json(folder / "manifest.json", BROKEN, kind=object)
+    if manifest is BROKEN:
+        raise BenchkitError(
+            f"{folder}: its manifest.json is damaged. The command that made the run repairs it."
+        )
+    try:
+        _check_manifest(manifest)
+    except ValueError as problem:
+        raise BenchkitError(
+            f"{folder}: its manifest.json was changed by hand, or is no run's: {problem}. Undo the change; or empty "
+            "that file, and the command that made the run writes it anew."
+        ) from None
+    return manifest
+
+
+#: Stands for a file that is not JSON: null is.
+BROKEN = object()
+
+
+def _check_manifest(manifest: Any) -> None:
+    check_kinds(manifest, MANIFEST, "manifest")
+    for part in MANIFEST.keys() & manifest.keys():
+        if manifest[part] is None:
+            raise ValueError(f'its manifest has a wrong "{part}"')
+    for part in ("prompt_sets", "configurations", "models"):
+        entries = manifest.get(part, {})
+        check_kinds(entries, dict.fromkeys(entries, dict), part, required=True)
+    for name, model in manifest.get("models", {}).items():
+        check_kinds(model, {"size_bytes": NUMBER, "error": str, "loads": list}, name)
+    for session in manifest.get("sessions", ()):
+        check_kinds(session, {"notes": list}, "sessions")
+        if not all(isinstance(note, str) for note in session.get("notes") or ()):
+            raise ValueError('its sessions have a wrong "notes"')
 
 
 def summary_row(artifact: Mapping[str, Any]) -> dict[str, Any]:
@@ -366,22 +490,51 @@ def begin(folder: Path, plan: Plan) -> list[str]:
 
     Returns what had to be put right, as messages. Call it with the lock held.
     """
-    manifest = read_json(folder / "manifest.json")
     notes = []
-    if isinstance(manifest, dict) and "identity" in manifest:
-        _refuse_other_plan(folder, manifest, plan)
-    elif (folder / "manifest.json").exists():
+    if not (folder / "manifest.json").exists():
+        _refuse_foreign_folder(folder)
+    elif read_json(folder / "manifest.json", BROKEN, kind=object) is not BROKEN:
+        _refuse_other_plan(folder, plan)
+    elif _is_ours(folder):
         notes.append("manifest.json was damaged and is written anew")
     else:
-        _refuse_foreign_folder(folder)
+        raise BenchkitError(
+            f"{folder} holds a manifest.json that is no run's, and nothing that a run measured. "
+            "Choose an empty or new folder."
+        )
     (folder / "speed").mkdir(exist_ok=True) if plan.speed else None
-    for part in (folder, folder / "speed"):
-        for leftover in part.glob(".*.tmp"):
-            leftover.unlink(missing_ok=True)
+    for leftover in [p for part in (folder, folder / "speed") for p in part.glob(".*.tmp") if _is_leftover(p)]:
+        leftover.unlink(missing_ok=True)
     return notes + _set_strangers_aside(folder, {test.key for test in plan.tests()})
 
 
-def _refuse_other_plan(folder: Path, manifest: Mapping[str, Any], plan: Plan) -> None:
+def _is_leftover(path: Path) -> bool:
+    """Whether a file is what a killed process of ours left: see `write_bytes`."""
+    return re.fullmatch(r"\.\d+-.*\.tmp", path.name) is not None and path.is_file()
+
+
+def _has_status(folder: Path) -> bool:
+    return {"pid", "done"} <= read_json(folder / "status.json", {}).keys()
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder whose manifest says nothing is a run's all the same: by its status, or an artifact."""
+    if _has_status(folder):
+        return True
+    for path in artifact_paths(folder):
+        with suppress(ValueError):
+            return bool(read_artifact(path, folder))
+    return False
+
+
+def _refuse_other_plan(folder: Path, plan: Plan) -> None:
+    manifest = read_json(folder / "manifest.json", {})
+    if manifest.get("schema") != MANIFEST_SCHEMA or "identity" not in manifest:
+        raise BenchkitError(
+            f"{folder} holds a manifest.json that is no run's: nothing is written there. "
+            "Choose an empty or new folder."
+        )
+    manifest = _read_manifest(folder)
     changes = differences(manifest["identity"], plan.identity())
     if changes:
         raise BenchkitError(
@@ -391,10 +544,9 @@ def _refuse_other_plan(folder: Path, manifest: Mapping[str, Any], plan: Plan) ->
 
 
 def _refuse_foreign_folder(folder: Path) -> None:
-    ours = [
-        p for p in folder.iterdir() if p.name in ("run.log", "speed", *OWN_FILES) or p.name.startswith(".")
-    ]
-    others = sorted(p.name for p in folder.iterdir() if p not in ours)
+    """Refuse a folder without a manifest in which there is more than a run that was stopped at once leaves."""
+    ended = ("status.json", "summary.json") if _has_status(folder) else ()  # the disk was full from the start
+    others = sorted(p.name for p in folder.iterdir() if not (_is_beginning(p) or p.name in ended))
     if others:
         raise BenchkitError(
             f"{folder} is not a run folder and is not empty (it holds {', '.join(others[:3])}). "
@@ -402,12 +554,19 @@ def _refuse_foreign_folder(folder: Path) -> None:
         )
 
 
+def _is_beginning(path: Path) -> bool:
+    """Whether a file or folder is there before a run's manifest is."""
+    if path.name == "speed" and path.is_dir():
+        return all(_is_leftover(p) for p in path.iterdir())
+    return path.name in (".lock", "run.log") or _is_leftover(path)
+
+
 def _set_strangers_aside(folder: Path, keys: set[str]) -> list[str]:
-    """Rename artifacts that are damaged or were copied here from another plan's run."""
+    """Rename artifacts that are damaged, are copies, or came here from another plan's run."""
     notes = []
     for path in artifact_paths(folder):
         try:
-            if read_artifact(path)["key"] in keys:
+            if read_artifact(path, folder)["key"] in keys:
                 continue
             problem = "of another plan"
         except ValueError as reason:

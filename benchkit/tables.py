@@ -10,7 +10,6 @@ themselves. Summaries are over prompts first: each prompt counts once, by its me
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
@@ -20,9 +19,9 @@ import numpy as np
 import pandas as pd
 
 from benchkit import metrics, stats
-from benchkit.errors import BenchkitError
+from benchkit.errors import BenchkitError, did_you_mean
 from benchkit.export import export
-from benchkit.judge import Card, Verdict, cards, verdict
+from benchkit.judge import Card, Verdict, cards, no_winner, verdict
 from benchkit.rows import (
     PROMPT,
     by_prompt,
@@ -36,7 +35,6 @@ from benchkit.rows import (
     floats,
     judged,
     largest,
-    like_decode_rows,
     mean_by_prompt,
     middle,
     middle_over_prompts,
@@ -85,13 +83,14 @@ SUMMARY = (
     "decode_reply_tokens", "decode_prompt_tokens", "prefill_tokens_per_s",
     "load_s", "size_mib", "peak_memory_mib", "memory_delta_mib", "memory_source",
     "n_judged", "pass_rate", "pass_rate_low", "pass_rate_high", "seconds_per_correct",
-    "perplexity", "unexplained_share", "verdict", "verdict_reasons",
+    "identical_share", "n_repeated", "perplexity", "unexplained_share", "verdict", "verdict_reasons",
 )  # fmt: skip
 
 
 SUMMARY_TEXTS = ("configuration", "model", "latency_note", "decode_source", "memory_source", "verdict",
                  "verdict_reasons")  # fmt: skip
-SUMMARY_COUNTS = ("n_prompts", "n_requests", "n_completed", "n_errors", "n_empty", "decode_n", "n_judged")
+SUMMARY_COUNTS = ("n_prompts", "n_requests", "n_completed", "n_errors", "n_empty", "decode_n", "n_judged",
+                  "n_repeated")  # fmt: skip
 
 
 def _summary(table: pd.DataFrame, configuration: str) -> dict[str, Any]:
@@ -112,9 +111,10 @@ def _summary(table: pd.DataFrame, configuration: str) -> dict[str, Any]:
         "load_s": middle(rows["load_s"]),
         "size_mib": largest(rows["size_mib"]),
         "peak_memory_mib": largest(rows["peak_memory_mib"]),
-        "memory_delta_mib": largest(rows["memory_delta_mib"]),
+        "memory_delta_mib": middle(rows["memory_delta_mib"]),
         "memory_source": ", ".join(dict.fromkeys(rows["memory_source"].dropna())) or None,
         **_quality(natural),
+        **_repeats(natural),
         "perplexity": None,  # not measured by a run
         "unexplained_share": unexplained_share(rows),
         "verdict": trust.state,
@@ -154,10 +154,7 @@ def _rates(natural: pd.DataFrame) -> dict[str, float | None]:
     """Rates of requests one at a time: sums over sums, with the time of failed requests in them."""
     latencies = stats.clean(floats(natural["latency_s"]))
     completed = natural["state"].isin((*metrics.COMPLETED, "empty"))
-    tokens = [
-        n if n is not None or ok else 0
-        for n, ok in zip(floats(natural["n_output_tokens"]), completed, strict=True)
-    ]
+    tokens = [n if ok else 0 for n, ok in zip(floats(natural["n_output_tokens"]), completed, strict=True)]
     return {
         "requests_per_min": metrics.requests_per_min(len(done(natural)), latencies),
         "tokens_per_s": metrics.throughput_tokens_per_s(tokens, latencies),
@@ -174,8 +171,14 @@ def _decode(table: pd.DataFrame, configuration: str) -> dict[str, Any]:
         "decode_n": n,
         "decode_reply_tokens": middle_over_prompts(rows, "n_output_tokens"),
         "decode_prompt_tokens": middle_over_prompts(rows, "n_prompt_tokens"),
-        "prefill_tokens_per_s": middle_over_prompts(rows, "prefill_tokens_per_s"),
+        "prefill_tokens_per_s": _prefill(rows),
     }
+
+
+def _prefill(rows: pd.DataFrame) -> float | None:
+    """The engine's prompt speed over many prompts: sums over sums, for prompts differ in length."""
+    known = done(rows)[done(rows)["prefill_tokens_per_s"].notna()]
+    return metrics.throughput_tokens_per_s(known["n_new_prompt_tokens"], known["prefill_ms"] / 1000)
 
 
 def _quality(natural: pd.DataFrame) -> dict[str, Any]:
@@ -190,6 +193,16 @@ def _quality(natural: pd.DataFrame) -> dict[str, Any]:
         "pass_rate_high": interval.high if interval else None,
         "seconds_per_correct": seconds,
     }
+
+
+def _repeats(natural: pd.DataFrame) -> dict[str, Any]:
+    """The share of prompts, among those with several replies, whose replies are all the same text."""
+    ended = natural[natural["state"].isin((*metrics.COMPLETED, "empty"))]
+    replies: dict[tuple, list[str]] = {}
+    for prompt, reply in zip(prompts_of(ended), ended["response"], strict=True):
+        replies.setdefault(prompt, []).append(reply)
+    same = [len(set(texts)) == 1 for texts in replies.values() if len(texts) > 1]
+    return {"identical_share": sum(same) / len(same) if same else None, "n_repeated": len(same)}
 
 
 # ---------------------------------------------------------------- quality by check and category
@@ -263,8 +276,9 @@ def compare(table: pd.DataFrame, a: str | None = None, b: str | None = None) -> 
 
     `ratio` is A/B, the median of the ratios prompt by prompt (of seconds per correct answer: of the totals);
     for the pass rate `difference` is A less B. The verdict is "not distinguishable" where the interval contains
-    1 (or 0), and "fixed set" below six prompts. Without `b`, A stands against every other configuration;
-    without both, every pair is compared.
+    1 (or 0), "fixed set" below six prompts, and "disturbed", "invalid" or "one block each" where times must name no
+    winner (see `note`). Decode speeds of natural lengths are shown and not compared. Without `b`, A stands against
+    every other configuration; without both, every pair is compared.
     """
     table = complete(table)
     pairs = _pairs(configurations(table), a, b)
@@ -281,11 +295,9 @@ def _pairs(known: list[str], a: str | None, b: str | None) -> list[tuple[str, st
     """The pairs to compare, after a check that they exist."""
     for name in (a, b):
         if name is not None and name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            listing = ", ".join(known) or "none"
             raise BenchkitError(
-                f"{name!r} is not a configuration of these results.{hint} They hold: {listing}."
+                f"{name!r} is not a configuration of these results{did_you_mean(name, known)}. "
+                f"They hold: {', '.join(known) or 'none'}."
             )
     if a is None or b is None:
         one = a if a is not None else b
@@ -303,11 +315,14 @@ def _compare(table: pd.DataFrame, a: str, b: str) -> Iterator[dict[str, Any]]:
         yield {**row, "note": "; ".join(filter(None, notes))}
 
 
-def _line(metric: str, unit: str, names: tuple[str, str], values: tuple, c: Any, note: str = "") -> dict:
+def _line(metric: str, unit: str, names: tuple[str, str], values: tuple, c: Any, note: str = "",
+          forbidden: tuple[str, str] | None = None) -> dict:  # fmt: skip
     """One row: the two values, the effect with its interval, and the verdict with the winner's name in it."""
     said = c.verdict
+    if forbidden and said.startswith(("A ", "B ")):
+        said, note = forbidden[0], "; ".join(filter(None, [note, forbidden[1]]))
     for letter, name in zip("AB", names, strict=True):
-        said = f"{name} {said[2:]}" if c.verdict.startswith(f"{letter} ") else said
+        said = f"{name} {c.verdict[2:]}" if said == c.verdict and said.startswith(f"{letter} ") else said
     effect = {"ratio": c.ratio} if isinstance(c, stats.Comparison) else {"difference": c.difference}
     return {
         "a": names[0], "b": names[1], "metric": metric, "unit": unit, "value_a": values[0], "value_b": values[1],
@@ -316,19 +331,37 @@ def _line(metric: str, unit: str, names: tuple[str, str], values: tuple, c: Any,
 
 
 def _compare_decode(table: pd.DataFrame, a: str, b: str) -> dict[str, Any]:
-    rows, note = like_decode_rows(table, (a, b))
-    values = [by_prompt(rows[name], "decode_tokens_per_s") for name in (a, b)]
+    """Decode speeds at forced length; of natural replies only the values, for their lengths differ."""
+    forced = all(len(of(table, name, "speed")) for name in (a, b))
+    rows = [of(table, name, "speed" if forced else "quality") for name in (a, b)]
+    values = [by_prompt(r, "decode_tokens_per_s") for r in rows]
     c = stats.paired_difference(*values, higher_is_faster=True)
-    return _line("decode_tokens_per_s", "tok/s", (a, b), _medians(values), c, note)
+    c = c if forced else stats.Comparison(None, None, None, c.n, NOT_COMPARED)
+    note = f"{'forced' if forced else 'natural'} length: {_lengths(rows)}"
+    forbidden = no_winner(table, (a, b), "speed")
+    return _line("decode_tokens_per_s", "tok/s", (a, b), _medians(values), c, note, forbidden)
+
+
+NOT_COMPARED = "natural lengths: not compared"
 
 
 def _compare_waits(table: pd.DataFrame, a: str, b: str) -> Iterator[dict[str, Any]]:
     rows = [of(table, name, "quality") for name in (a, b)]
-    lengths = [middle_over_prompts(r, "n_output_tokens") for r in rows]
-    note = f"replies of {number(lengths[0])} and {number(lengths[1])} tokens (medians)"
-    for column, unit, said in (("latency_s", "s", note), ("ttft_ms", "ms", "")):
+    forbidden = no_winner(table, (a, b), "quality")
+    for column, unit in (("latency_s", "s"), ("ttft_ms", "ms")):
         values = [by_prompt(r, column) for r in rows]
-        yield _line(column, unit, (a, b), _medians(values), stats.paired_difference(*values), said)
+        c = stats.paired_difference(*values)
+        note = f"natural length: {_lengths(rows)}"
+        yield _line(column, unit, (a, b), _medians(values), c, note, forbidden)
+
+
+def _lengths(rows: Sequence[pd.DataFrame]) -> str:
+    """How long the replies and prompts of A and B are, which stands beside every speed."""
+    replies, prompts = (
+        " and ".join(number(middle_over_prompts(r, column)) for r in rows)
+        for column in ("n_output_tokens", "n_prompt_tokens")
+    )
+    return f"replies of {replies} tokens, prompts of {prompts} tokens (medians)"
 
 
 def _compare_quality(table: pd.DataFrame, a: str, b: str) -> dict[str, Any]:
@@ -341,7 +374,7 @@ def _compare_cost(table: pd.DataFrame, a: str, b: str) -> dict[str, Any]:
     values = [cost_and_correct(of(table, name, "quality")) for name in (a, b)]
     totals = tuple(cost(v) for v in values)
     c = stats.paired_seconds_per_correct(*values)
-    return _line("seconds_per_correct", "s", (a, b), totals, c)
+    return _line("seconds_per_correct", "s", (a, b), totals, c, forbidden=no_winner(table, (a, b), "quality"))
 
 
 def _medians(values: Sequence[Mapping[tuple, float]]) -> tuple[float | None, ...]:

@@ -10,7 +10,7 @@ we take away the time that llama.cpp's own counter says it computed; what is lef
 what sampling, the clock and Python cost. Target: at most 15 µs a token (median of 50 blocks).
 
 `parity`: pairs of measurements, ours and llama-bench's in turns (who goes first alternates), on the same
-file, threads, context and depth; each pair gives the ratio of the two decode speeds. Target: a median of at
+file, threads, flash attention, cache types and depth (compared with what llama-bench says it used); each pair gives the ratio of the two decode speeds. Target: a median of at
 least 0.90 on pocket-s and 0.97 on random-100m. Both engines generate for a quarter of a second before
 anything counts: the first tokens of an idle engine are slow.
 
@@ -103,6 +103,7 @@ def parity(name: str, n_pairs: int, n_threads: int, say: Callable[[str], None]) 
     with connect(f"gguf:{path}", n_threads=n_threads) as model:
         depth = model.stream(PROMPT, Options(max_tokens=1, raw=True)).counts["prompt"].value
     with connect(f"gguf:{path}", n_threads=n_threads, n_ctx=depth + N_TOKENS) as model:
+        ours = settings_of(model.describe(), depth)
         speed = blocks_of(model, 3)[-1]["tokens_per_s"]
         n_blocks = max(2, round(BLOCK_S * speed / N_TOKENS))
         n_warm = max(1, round(WARM_UP_S * speed / N_TOKENS + 0.5))
@@ -111,7 +112,7 @@ def parity(name: str, n_pairs: int, n_threads: int, say: Callable[[str], None]) 
             pair: dict[str, float] = {}
             turns = [
                 ("ours", lambda: _median_speed(blocks_of(model, n_blocks))),
-                ("llama_bench", lambda: llama_bench(bench, path, depth, n_threads, n_blocks, n_warm)),
+                ("llama_bench", lambda: llama_bench(bench, path, ours, n_blocks, n_warm)),
             ]
             for who, measure in turns if i % 2 == 0 else reversed(turns):
                 pair[who] = measure()
@@ -129,6 +130,7 @@ def parity(name: str, n_pairs: int, n_threads: int, say: Callable[[str], None]) 
         "n_tokens": N_TOKENS,
         "depth": depth,
         "n_threads": n_threads,
+        "settings": ours,
         "blocks_a_turn": n_blocks,
         "ratio": statistics.median(ratios),
         "interval": _interval(ratios),
@@ -138,16 +140,44 @@ def parity(name: str, n_pairs: int, n_threads: int, say: Callable[[str], None]) 
     }
 
 
-def llama_bench(bench: Path, path: Path, depth: int, n_threads: int, n_blocks: int, n_warm: int) -> float:
-    """llama-bench's median decode speed over n blocks, its first (cold) blocks left out."""
-    repeats = n_warm + n_blocks
-    command = [bench, "-m", path, "-p", 0, "-n", N_TOKENS, "-d", depth, "-t", n_threads, "-r", repeats]
-    done = subprocess.run(
-        [*map(str, command), "-ngl", "0", "-o", "json"], capture_output=True, text=True, check=False
-    )
+def settings_of(facts: dict[str, Any], depth: int) -> dict[str, Any]:
+    """What decides the speed of our engine, under the names that llama-bench has for it."""
+    return {
+        "n_threads": facts["n_threads"],
+        "n_gpu_layers": facts["n_gpu_layers"],
+        "flash_attn": facts["flash_attn"],
+        "type_k": "f16",
+        "type_v": "f16",
+        "n_prompt": 0,
+        "n_gen": N_TOKENS,
+        "n_depth": depth,
+    }
+
+
+def llama_bench(bench: Path, path: Path, ours: dict[str, Any], n_blocks: int, n_warm: int) -> float:
+    """llama-bench's median decode speed over n blocks with our settings, its first (cold) blocks left out."""
+    flags = {"-m": path, "-p": ours["n_prompt"], "-n": ours["n_gen"], "-d": ours["n_depth"], "-t": ours["n_threads"],
+             "-ngl": ours["n_gpu_layers"], "-fa": 1, "-ctk": ours["type_k"], "-ctv": ours["type_v"],
+             "-r": n_warm + n_blocks, "-o": "json"}  # fmt: skip
+    command = [str(bench), *(str(part) for flag in flags.items() for part in flag)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BenchkitError(f"llama-bench failed: {done.stderr.strip()[-500:]}")
-    return statistics.median(json.loads(done.stdout)[0]["samples_ts"][n_warm:])
+    row = json.loads(done.stdout)[0]
+    if found := unlike(ours, row):
+        raise BenchkitError(f"llama-bench measured something else than we did: {'; '.join(found)}")
+    return statistics.median(row["samples_ts"][n_warm:])
+
+
+def unlike(ours: dict[str, Any], row: dict[str, Any]) -> list[str]:
+    """What llama-bench did otherwise; flash attention is true, 1 or "on" to it, by version.
+
+    >>> unlike({"flash_attn": "on", "n_threads": 2}, {"flash_attn": True, "n_threads": 4})
+    ['n_threads is 2 here, 4 there']
+    """
+    theirs = {**row, "flash_attn": "on" if row.get("flash_attn") in (True, 1, "1", "on", "enabled") else "off"}
+    return [f"{name} is {value} here, {theirs.get(name)} there" for name, value in ours.items()
+            if theirs.get(name) != value]  # fmt: skip
 
 
 def _median_speed(blocks: list[dict[str, float]]) -> float:

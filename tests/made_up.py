@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchkit.recording import Chunk, Count, Recording
+from benchkit.runs import file_name
 
 CATEGORIES = ("extraction", "classification", "summary", "format", "arithmetic", "reasoning", "code",
               "creative", "translation", "refusal")  # fmt: skip
@@ -79,14 +80,14 @@ def made_up_artifact(rng, name: str, rate: float, size: float, index: int, trial
     ttft_ms = n_in / 8 * tpot_ms * rng.lognormal(0, 0.1) + 0.4
     recording = _recording(ttft_ms, tpot_ms, n_out, n_in, state or ("length" if speed else "ok"), reply)
     checks = [] if speed else _checks(rng, category, correct)
-    safe = name.replace(":", "_")
-    short = f"{zlib.crc32(f'{name} {index} {trial}'.encode()):08x}"
-    file = f"{'speed/' if speed else ''}{safe}_prompt_{index:02d}_trial_{trial}_{short}.json"
+    prompt_set, purpose = ("speed", "speed") if speed else ("categories", "quality")
+    key = f"{zlib.crc32(f'{name} {index} {trial} {purpose}'.encode()):08x}" + "0" * 56
     return {
-        "schema": "benchkit/artifact/1", "key": "0" * 64, "model": name, "configuration": name, "file": file,
-        "prompt_set": "speed" if speed else "categories", "prompt_index": index, "prompt_id": f"{category}-{index}",
+        "schema": "benchkit/artifact/1", "key": key, "model": name, "configuration": name,
+        "file": file_name(name, prompt_set, index, trial, purpose, key),
+        "prompt_set": prompt_set, "prompt_index": index, "prompt_id": f"{category}-{index}",
         "category": category, "prompt": f"Prompt {index}: show that you can do {category}.", "trial": trial,
-        "purpose": "speed" if speed else "quality", "response": recording.response,
+        "purpose": purpose, "response": recording.response,
         "latency_s": (recording.t_end_ns - recording.t_sent_ns) / 1e9, "recording": recording.to_dict(),
         "checks": checks, "load_s": size / 90, "load": {"n_ctx": 1024}, "options": {"temperature": 0.0, "seed": 1234},
         "memory": {"process": {"baseline_mib": 30.0, "peak_mib": 8 + 1.3 * size, "delta_mib": 0.2 * size}},
@@ -123,8 +124,7 @@ def write_run(run: MadeUpRun, folder: Path) -> Path:
     for row in run.rows:
         path = folder / row["file"]
         path.parent.mkdir(parents=True, exist_ok=True)
-        key = path.stem.rpartition("_")[2] + "0" * 56
-        path.write_text(json.dumps({**row, "key": key}), encoding="utf-8")
+        path.write_text(json.dumps(row), encoding="utf-8")
     (folder / "manifest.json").write_text(json.dumps(run.manifest), encoding="utf-8")
     (folder / "status.json").write_text(json.dumps(run.status), encoding="utf-8")
     return folder

@@ -115,14 +115,18 @@ def test_each_command_explains_itself(command, capsys):
 @pytest.mark.parametrize(
     "words, said",
     [
-        (["comapre", "x"], "Did you mean 'compare'?"),
+        (["comapre", "x"], 'did you mean "compare"?'),
         ([], "which command?"),
-        (["ask", XS, "hi", "--max-token", "3"], "Did you mean '--max-tokens'?"),
+        (["ask", XS, "hi", "--max-token", "3"], 'did you mean "--max-tokens"?'),
         (["ask", XS], "required: prompt"),
         (["ask", XS, "hi", "--max-tokens", "many"], "invalid int value: 'many'"),
         (["run"], "what is to be run?"),
         (["run", "a.yaml", "--models", XS], "what is to be run?"),
-        (["run", "--models", XS, "--trials", "two"], "argument --trials"),
+        (["run", "--models", XS, "--trials", "two"], "argument --trials: a whole number or auto"),
+        (["run", "a.yaml", "--trials", "10"], "--trials belongs to --models; in a plan write trials: 10"),
+        (["run", "a.yaml", "b.yaml", "--max-tokens", "7"], "in a plan write sampling: {max_tokens: 7}"),
+        (["run", "a.yaml", "--seed", "1234"], "--seed belongs to --models"),
+        (["run", "a.yaml", "--run-code"], "in a plan write run_code: true"),
         (["export", "here"], "to which file?"),
         (["export", "here", "--csv", "x.xlsx"], "ends in .csv"),
     ],
@@ -136,11 +140,17 @@ def test_a_wrong_command_line_exits_2(words, said, capsys):
 @pytest.mark.parametrize(
     "words, code, said",
     [
-        (["ask", "gguf:pocket-sx", "hi"], 4, "Did you mean"),
+        (["ask", "gguf:pocket-sx", "hi"], 4, "did you mean"),
         (["ask", "gguf:/no/such.gguf", "hi"], 4, "there is no file"),
         (["ask", "pocket", "hi"], 4, "gguf:pocket-s"),
-        (["ask", XS, "hi", "--max-tokens", "0"], 4, "max_tokens"),
-        (["ask", XS, "hi", "--temperature", "nan"], 4, "temperature"),
+        (["ask", XS, "hi", "--max-tokens", "0"], 3, "max_tokens"),
+        (["ask", XS, "hi", "--temperature", "nan"], 3, "temperature"),
+        (["ask", "gguf:~nosuchuser/x.gguf", "hi"], 4, "there is no file"),
+        (["run", "--models", "x" * 300, "--prompts", "y" * 300 + ".txt"], 3, "there is no such file"),
+        (["run", "--models", "gguf:" + "x" * 300], 4, "no shipped model"),
+        (["run", "x" * 300], 3, "Ready plans"),
+        (["run", "--models", XS, "--prompts", "course,course-v1"], 3, "the same file; name it once"),
+        (["convert-prompts", "none.csv", "out.jsonl", "--limit", "0"], 3, "from 1, found 0"),
         (["run", "no-such-plan.yaml"], 3, "Ready plans"),
         (["run", "--models", XS, "--prompts", "cuorse"], 3, "course"),
         (["run", "--models", XS, "--max-tokens", "-5"], 3, "max_tokens"),
@@ -148,7 +158,7 @@ def test_a_wrong_command_line_exits_2(words, said, capsys):
         (["report", "."], 3, "is not a run folder"),
         (["export", "no-such-run", "--csv", "x.csv"], 3, "no-such-run"),
         (["notebook", "9_nothing"], 3, "There is no notebook"),
-        (["notebook", "02", "-p", "trails=5"], 3, "Did you mean 'trials'"),
+        (["notebook", "02", "-p", "trails=5"], 3, 'did you mean "trials"'),
         (["notebook", "02", "-p", "trials=many"], 3, "whole number"),
         (["convert-prompts", "none.csv", "out.jsonl"], 3, "none.csv"),
     ],
@@ -349,3 +359,57 @@ def test_convert_prompts(tmp_path, capsys):
     assert cli.main(["convert-prompts", *files, "--prompt", "question", "--expected", "answer"]) == 0
     assert "1 prompt" in capsys.readouterr().out
     assert json.loads((tmp_path / "mine.jsonl").read_text(encoding="utf-8"))["prompt"] == "What is 2 + 2?"
+
+
+def test_a_run_of_models_has_the_defaults_that_its_help_names(capsys):
+    plan = cli._plan(cli.parse(["run", "--models", XS]))
+    assert (plan.prompts, plan.trials, plan.sampling["max_tokens"]) == (("course",), 3, (128,))
+    assert cli.main(["run", "--help"]) == 0
+    assert "SUPPRESS" not in capsys.readouterr().out
+
+
+def test_ask_refuses_an_option_before_it_says_that_it_loads(capsys):
+    assert cli.main(["ask", XS, "hi", "--max-tokens", "0"]) == 3
+    assert "loading" not in capsys.readouterr().err
+
+
+def test_terminal_codes_in_messages_and_listings_are_shown_not_obeyed(tmp_path, monkeypatch, capsys):
+    (tmp_path / "bad.jsonl").write_text('{"set": "s", "\\u001b[31mred": 1}\n', encoding="utf-8")
+    assert cli.main(["run", "--models", XS, "--prompts", str(tmp_path / "bad.jsonl")]) == 3
+    folder = tmp_path / "x\x1b[31m"
+    folder.mkdir()
+    (folder / "m.gguf").write_bytes(b"GGUF")
+    monkeypatch.setenv("BENCHKIT_MODELS", str(folder))
+    assert cli.main(["models"]) == 0
+    said = capsys.readouterr()
+    assert "⟨ESC⟩" in said.err and "⟨ESC⟩" in said.out and "\x1b" not in said.out + said.err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell closes the streams")
+@pytest.mark.parametrize(
+    ("words", "code", "out"),
+    [
+        ("models >&-", 0, ""),
+        ("models >/dev/full", 5, ""),
+        ("run no-such-plan 2>&-", 3, ""),
+        ("run no-such-plan 2>/dev/full", 3, ""),
+        ("ask none:x - <&-", 4, ""),
+    ],
+)
+def test_closed_or_full_standard_streams(words, code, out):
+    command = f"{shlex.quote(sys.executable)} -m benchkit {words}"
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, cwd=places.ROOT, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (code, out), done
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+def test_ctrl_c_while_modules_are_read_ends_quietly(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nclass Stop:\n    def find_spec(self, name, *_):\n"
+        "        if name == 'benchkit.cli': raise KeyboardInterrupt\nsys.meta_path.insert(0, Stop())\n"
+    )
+    search = os.pathsep.join([str(tmp_path), str(places.ROOT)])
+    code, out, err = benchkit("models", env={"PYTHONPATH": search})
+    assert (code, out) == (130, "") and "Traceback" not in err

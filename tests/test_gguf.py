@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchkit import backends, places
+from benchkit import backends, machine, metrics, places
 from benchkit.backends import Options, connect, find_models, locate
 from benchkit.backends.base import Backend
 from benchkit.backends.worker import decode_pieces
@@ -72,7 +72,8 @@ def test_what_a_recording_holds(model):
     times = [chunk.t_ns for chunk in recording.chunks]
     timings = recording.server_timings
     assert recording.state in ("ok", "length") and recording.error is None
-    assert recording.chunks_are_tokens and recording.first_chunk_tokens == 1 and recording.cache == "cold"
+    assert recording.chunks_are_tokens and recording.cache == "cold"
+    assert metrics.first_chunk_tokens(recording) == (1, False)
     assert times == sorted(times)
     assert recording.t_sent_ns < times[0] and times[-1] < recording.t_end_ns
     assert recording.counts["output"].value == len(times) and recording.counts["cached"].value == 0
@@ -133,6 +134,25 @@ def test_a_warm_cache_reuses_the_common_beginning_and_changes_no_reply(model):
     assert again.response == cold.response
     assert other.response == model.stream("What is the capital of Peru?", Options(max_tokens=24)).response
     assert model.stream(PROMPT, Options(max_tokens=1)).counts["cached"].value == 0
+    assert (cold.cache, again.cache, other.cache) == ("cold", "warm", "warm")
+    assert metrics.prefill_tokens_per_s(again) is None  # one new token is no prompt speed
+    assert metrics.ledger(again)["prefill"] > 0  # but template and tokens took their time
+
+
+def test_a_cache_that_holds_nothing_of_the_prompt_is_cold_whatever_was_asked(model):
+    model.stream("Hello there", Options(max_tokens=4, raw=True))
+    recording = model.stream("What now?", Options(max_tokens=4, raw=True, cache="warm"))
+    assert recording.counts["cached"].value == 0
+    assert recording.cache == "cold"
+
+
+def test_tokens_without_bytes_are_in_neither_count():
+    """Before the first text: a token without bytes, which n does not count, and half a character, which it does."""
+    answer = {"state": "ok", "error": None, "t_end_ns": 90, "t_ns": [10, 20, 30, 40, 50], "text": ["", "", "ï", "a", "b"],
+              "n_bytes": [0, 1, 1, 1, 1], "counts": {"output": 4, "output_reported": 6}}  # fmt: skip
+    recording = backends.gguf._recording(answer, 0, "2026-01-01T00:00:00+00:00")
+    assert metrics.first_chunk_tokens(recording) == (2, False)
+    assert metrics.tpot_ms(recording) == pytest.approx((50 - 30) / 2 / 1e6)
 
 
 def test_random_tokens_with_halves_of_characters_stay_one_chunk_each(model):
@@ -168,6 +188,17 @@ def test_the_worker_is_the_process_that_holds_the_memory(model):
     assert psutil.Process(pid).memory_info().rss > MODEL.stat().st_size
 
 
+def test_the_baseline_is_what_the_worker_held_before_it_loaded_the_model(model):
+    """Python and llama.cpp are in the baseline: what is left is the file, its KV cache and working memory."""
+    with machine.MemorySampler(model.pids(), model.baseline_mib) as sampler:
+        model.stream(PROMPT, FORCED)
+    process = sampler.result()["process"]
+    file_mib = MODEL.stat().st_size / 2**20
+    assert model.baseline_mib["process"] > 10
+    assert file_mib < process["peak_mib"] < file_mib + 20
+    assert process["total_peak_mib"] > process["baseline_mib"] + file_mib
+
+
 # -- wrong requests -------------------------------------------------------------------------------
 
 
@@ -201,13 +232,14 @@ def test_a_prompt_that_does_not_fit_is_an_error_that_teaches(model):
 
 def test_a_reply_that_fills_the_context_is_truncated():
     with connect("gguf:pocket-xs", n_ctx=32, n_threads=1) as small:
-        recording = small.stream(
-            "one two three", Options(max_tokens=64, temperature=10.0, top_k=0, top_p=1.0)
-        )
-        assert recording.state in ("truncated", "ok")
-        if recording.state == "truncated":
-            total = recording.counts["prompt"].value + recording.counts["output"].value
-            assert total == 32 and "context of 32" in recording.error
+        for seed in range(20):  # random tokens; by chance an end token may be among them
+            options = Options(max_tokens=64, temperature=10.0, top_k=0, top_p=1.0, seed=seed)
+            recording = small.stream("one two three", options)
+            if recording.state != "ok":
+                break
+        assert recording.state == "truncated"
+        total = recording.counts["prompt"].value + recording.counts["output_reported"].value
+        assert total == 32 and "context of 32" in recording.error
 
 
 @pytest.mark.parametrize(
@@ -228,8 +260,8 @@ def test_load_settings_that_cannot_be_are_refused(load, words):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("gguf:pocket-xz", "Did you mean gguf:pocket-x?s"),
-        ("gguf:pocket-xs:Q4_K_X", "Did you mean Q4_K_"),
+        ("gguf:pocket-xz", 'did you mean "pocket-x?s"'),
+        ("gguf:pocket-xs:Q4_K_X", 'did you mean "Q4_K_'),
         ("pocket-xs", "Write gguf:pocket-xs"),
         ("ollama:llama3.2:1b", "comes with a later release"),
         ("openai:gpt", "comes with a later release"),

@@ -112,6 +112,7 @@ def test_ids_come_from_headings_and_an_edit_changes_no_other_id(tmp_path, monkey
     assert after == [*before[:2], "a-title-2", *before[2:]]
 
 
+@pytest.mark.notebooks
 def test_a_rebuild_changes_no_byte_and_prose_alone_is_not_executed_again(tmp_path, monkeypatch):
     lesson = small_lesson(tmp_path, monkeypatch)
     builder.build(lesson, again=False)
@@ -126,6 +127,7 @@ def test_a_rebuild_changes_no_byte_and_prose_alone_is_not_executed_again(tmp_pat
     assert b'"3\\n"' in builder.notebook_path(lesson).read_bytes() and not builder.differences(lesson)
 
 
+@pytest.mark.notebooks
 def test_changed_code_is_executed_again(tmp_path, monkeypatch):
     lesson = small_lesson(tmp_path, monkeypatch)
     builder.build(lesson, again=False)
@@ -134,6 +136,7 @@ def test_changed_code_is_executed_again(tmp_path, monkeypatch):
     assert b'"6\\n"' in builder.notebook_path(lesson).read_bytes()
 
 
+@pytest.mark.notebooks
 def test_noise_of_one_machine_stays_out_of_outputs(tmp_path, monkeypatch):
     code = f"import sys\nprint('a warning', file=sys.stderr)\nprint({str(places.ROOT / 'models')!r})"
     lesson = small_lesson(tmp_path, monkeypatch, f"# %% [markdown]\n# # A\n\n# %%\n{code}\n")

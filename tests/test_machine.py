@@ -9,9 +9,11 @@ import sys
 import time
 from dataclasses import replace
 
+import psutil
 import pytest
+from made_up import made_up_run
 
-from benchkit import machine
+from benchkit import judge, machine, rows
 
 
 def test_record_is_json_and_holds_no_secret(monkeypatch):
@@ -54,7 +56,6 @@ def test_a_quiet_block_is_not_void():
     [
         ({"steal_s": 1.0, "cpu_busy_s": 11.0}, "other guests"),
         ({"cpu_busy_s": 16.0}, "other programs"),
-        ({"involuntary": 5000}, "pushed off"),
         ({"frequency_mhz": 1500.0}, "frequency"),
         ({"swap_in_mib": 100.0}, "swap"),
         ({"power_source": "battery"}, "power source"),
@@ -79,9 +80,100 @@ def test_what_cannot_be_read_is_none_and_voids_nothing():
     assert found["steal_share"] is found["foreign_cpu_share"] is found["involuntary_per_s"] is None
 
 
-def test_a_span_too_short_is_not_judged_by_shares():
-    short = {**AFTER, "t_ns": 50_000_000, "cpu_busy_s": 20.0}
-    assert machine.health(reading(), reading(**short))["void"] is False
+def test_threads_pushed_off_a_core_are_recorded_but_void_nothing():
+    found = machine.health(reading(), reading(**AFTER, involuntary=8000))
+    assert found["involuntary_per_s"] == 800
+    assert found["void"] is False
+
+
+# ---- short blocks, judged together
+
+
+def short_block(number: int, foreign: float, span_s: float = 0.1, engine: str = "A", **more) -> dict:
+    """What a block of 0.1 s leaves behind on two cores of which other programs use a share."""
+    after = {"t_ns": round(span_s * 1e9), "cpu_total_s": 2 * span_s, "own_cpu_s": 0.8 * span_s,
+             "cpu_busy_s": (0.8 + 2 * foreign) * span_s, **more}  # fmt: skip
+    health = machine.health(reading(), reading(**after))
+    return {"id": f"01-{number:04d}", "session": 1, "engine": engine, "position": 0, **health}
+
+
+def test_a_block_too_short_for_shares_says_that_it_was_not_judged():
+    found = machine.health(reading(), reading(**{**AFTER, "t_ns": 50_000_000, "cpu_busy_s": 20.0}))
+    assert (found["judged"], found["void"]) == (False, False)
+
+
+def test_short_blocks_are_put_together_until_they_can_be_judged():
+    busy, quiet = ([short_block(n, foreign=share) for n in range(25)] for share in (0.6, 0.05))
+    verdicts = machine.judge_blocks(busy)
+    assert len(verdicts) == 25
+    assert all(v["void"] and v["judged"] for v in verdicts.values())
+    assert "other programs used 60 %" in verdicts["01-0024"]["reasons"][0]
+    assert not any(v["void"] for v in machine.judge_blocks(quiet).values())
+
+
+def test_only_the_window_that_was_disturbed_is_void():
+    blocks = [short_block(n, 0.6 if n >= 24 else 0.0, span_s=0.125) for n in range(40)]
+    void = [name for name, verdict in machine.judge_blocks(blocks).items() if verdict["void"]]
+    assert void == [f"01-{n:04d}" for n in range(24, 40)]
+
+
+def test_engines_are_judged_apart_and_the_last_record_of_a_block_counts():
+    blocks = [short_block(2 * n, 0.6, engine="A") for n in range(20)]
+    blocks += [short_block(2 * n + 1, 0.0, engine="B") for n in range(20)]
+    early = [{**block, "position": 0, "cpu_busy_s": 0.0} for block in blocks]
+    late = [{**block, "position": 1} for block in blocks]
+    verdicts = machine.judge_blocks([*late, *early])
+    assert [verdicts[block["id"]]["void"] for block in blocks] == [True] * 20 + [False] * 20
+
+
+def test_ticks_do_not_add_up_to_foreign_work():
+    """Each block is off by a tick of 10 ms, one way or the other: together they are right."""
+    blocks = [short_block(n, foreign=0.1 if n % 2 else -0.1) for n in range(20)]
+    assert machine.judge_blocks(blocks)["01-0000"]["foreign_cpu_share"] == pytest.approx(0, abs=1e-9)
+
+
+def made_of_blocks(n_blocks: int, foreign: float):
+    run = made_up_run({"A": (500.0, 1.0, 3.0)}, n_prompts=n_blocks, speed=0)
+    for number, row in enumerate(run.rows):
+        row["block"] = short_block(number, foreign)
+    return run
+
+
+def test_a_run_of_short_blocks_beside_a_busy_program_is_not_valid():
+    found = judge.verdict(made_of_blocks(30, foreign=0.6))
+    assert found.state == "INCONCLUSIVE"
+    assert found.reasons[0].startswith("A: 30 of 30 blocks of requests disturbed: other programs used 60 %")
+    assert judge.verdict(made_of_blocks(30, foreign=0.05)).state == "VALID"
+
+
+def test_a_run_too_short_to_judge_says_so():
+    found = judge.verdict(made_of_blocks(5, foreign=0.6))
+    assert found.state == "VALID"
+    assert any("too short to judge" in note for note in found.notes)
+    assert not any("too short" in note for note in judge.verdict(made_of_blocks(30, foreign=0.0)).notes)
+
+
+def test_a_block_that_began_cold_is_a_reason_for_doubt():
+    run = made_of_blocks(30, foreign=0.0)
+    run.rows[3]["block"]["warmed"] = False
+    assert judge.verdict(run).reasons == ("A: 1 of 30 blocks of requests began cold: its warm-up failed",)
+
+
+def test_a_cache_that_was_not_as_asked_for_is_noted():
+    run = made_of_blocks(30, foreign=0.0)
+    run.rows[3]["options"]["cache"] = "warm"  # the recording says cold
+    assert "A: the cache was not as asked for in 1 request" in judge.verdict(run).notes
+
+
+def test_the_work_of_children_is_our_own():
+    """A sandbox is a child that was waited for: what it used is no other program's work."""
+    before = machine.vitals([os.getpid()])
+    work = "import time\nwhile time.process_time() < 0.3: pass"
+    subprocess.run([sys.executable, "-c", work], check=True)
+    after = machine.vitals([os.getpid()])
+    if not hasattr(psutil.Process().cpu_times(), "children_user") or os.name != "posix":
+        pytest.skip("needs a system that counts the time of children")
+    assert after.own_cpu_s - before.own_cpu_s > 0.25
 
 
 def test_our_own_work_is_not_foreign():
@@ -127,14 +219,45 @@ def test_sampler_sees_a_peak_that_is_gone_afterwards(growing):
         growing.stdout.readline()
     found = sampler.result()
     process = found["process"]
-    assert process["peak_mib"] - process["before_mib"] > 70
+    assert process["total_peak_mib"] - process["before_mib"] > 70
     assert abs(process["delta_mib"]) < 20
     assert found["n_samples"] >= 4
     assert found["period_ms"] == 20
-    assert set(process) == {"baseline_mib", "before_mib", "peak_mib", "after_mib", "delta_mib"}
+    assert process["baseline_mib"] is process["peak_mib"] is None  # nobody said what it held before
     if sys.platform.startswith("linux"):
-        parts = found["process_anonymous"]["peak_mib"] + found["process_file_backed"]["peak_mib"]
-        assert parts >= process["peak_mib"] - 0.1
+        kinds = (found["process_anonymous"], found["process_file_backed"])
+        assert sum(kind["total_peak_mib"] for kind in kinds) >= process["total_peak_mib"] - 0.1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the kernel's high-water mark")
+def test_a_peak_between_two_looks_is_found_in_the_high_water_mark(growing):
+    baseline = machine.process_memory_mib([growing.pid])
+    if not machine.forget_high_water([growing.pid]):
+        pytest.skip("needs permission to set the high-water mark back")
+    with machine.MemorySampler([growing.pid], baseline, period_ms=60_000) as sampler:
+        growing.stdin.write("\n")
+        growing.stdin.flush()
+        growing.stdout.readline()
+    found = sampler.result()
+    assert found["n_samples"] == 2
+    assert found["process"]["peak_mib"] < 20  # before and after: the peak was in between
+    exact = found["process_high_water"]
+    assert 70 < exact["peak_mib"] < 100
+    assert exact["total_peak_mib"] == pytest.approx(exact["baseline_mib"] + exact["peak_mib"], abs=0.02)
+    assert "note" not in found
+    with machine.MemorySampler([growing.pid], baseline, period_ms=60_000) as again:
+        pass
+    assert again.result()["process_high_water"]["peak_mib"] < 20  # each reply has a mark of its own
+
+
+def test_without_a_high_water_mark_two_looks_say_that_they_are_all_there_is(growing, monkeypatch):
+    monkeypatch.setattr(machine, "forget_high_water", lambda pids: False)
+    with machine.MemorySampler([growing.pid], {"process": 5.0}) as sampler:
+        pass
+    found = sampler.result()
+    assert "process_high_water" not in found
+    assert found["note"] == "before and after only"
+    assert rows._memory(found)["memory_source"] == "process (before and after only)"
 
 
 def test_sampler_without_processes_still_watches_the_machine():
@@ -180,3 +303,11 @@ def test_busy_sees_a_program_that_works_hard():
         child.wait()
     assert seen.cpu_share > 0.1
     assert seen.top
+
+
+def test_the_doctor_says_so_where_the_cache_cannot_be_used(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("BENCHKIT_CACHE", str(tmp_path / "file" / "x"))
+    found = machine._disk()
+    assert not found.ok
+    assert "BENCHKIT_CACHE" in found.advice

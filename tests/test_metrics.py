@@ -76,11 +76,29 @@ few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthChec
 
 @few
 @given(recordings)
-def test_the_ledger_sums_exactly_to_the_response_time(recording):
-    start = recording.t_sent_ns if recording.t_scheduled_ns is None else recording.t_scheduled_ns
-    parts = metrics.ledger_ns(recording)
-    assert sum(part or 0 for part in parts.values()) == recording.t_end_ns - start
+def test_each_part_of_the_ledger_is_what_the_engine_says_of_it(recording):
+    """The parts one by one: their sum cannot be wrong, for what is left over is a part too."""
+    t, parts = recording.server_timings, metrics.ledger_ns(recording)
     assert tuple(parts) == metrics.LEDGER_PARTS == tuple(metrics.ledger(recording))
+    early = recording.t_scheduled_ns
+    assert parts["dispatch"] == (None if early is None else recording.t_sent_ns - early)
+    named = ("queue", "load", "prefill", "decode")
+    if "eval_ms" in t:
+        stamps = [t.get(f"t_{name}_ns") for name in ("received", "prompt", "done")]
+        around = [recording.t_sent_ns, *stamps, recording.t_end_ns]
+        stamped = None not in stamps and around == sorted(around)
+        prepare = stamps[1] - stamps[0] if stamped else 0
+        assert parts["delivery"] == (around[1] - around[0] + around[4] - around[3] if stamped else None)
+        expected = (0, 0, t["prompt_eval_ms"] * MS + prepare, (t["eval_ms"] + t["sample_ms"]) * MS)
+    elif "predicted_ms" in t:
+        expected = (None, None, t["prompt_ms"] * MS if "prompt_ms" in t else None, t["predicted_ms"] * MS)
+    elif "total_duration" in t:
+        load, prefill, decode = (t.get(f"{name}_duration", 0) for name in ("load", "prompt_eval", "eval"))
+        expected = (max(0, t["total_duration"] - load - prefill - decode), load, prefill, decode)
+    else:
+        expected = (None,) * 4
+    for name, ns in zip(named, expected, strict=True):
+        assert parts[name] == (None if ns is None else pytest.approx(ns, abs=2)), name
 
 
 @few
@@ -177,6 +195,12 @@ def test_one_chunk_may_hold_many_tokens():
     assert metrics.itl_ms(r) is None and metrics.icl_ms(r) == [20.0]  # a gap is never split
 
 
+def test_a_reply_in_one_chunk_has_no_time_between_tokens():
+    r = reply((10, "content", "five tokens at one instant"), counts=counts(output=5))
+    assert metrics.tpot_ms(r) is metrics.decode_tokens_per_s(r) is None
+    assert metrics.measure(r)["first_chunk_tokens_assumed"] is False
+
+
 def test_tokens_are_not_guessed_from_chunks_or_words():
     """Trap: tokens counted by chunks or by splitting words."""
     r = reply((10, "content", "one two"), (30, "content", " three"), chunks_are_tokens=True)
@@ -228,6 +252,15 @@ def test_a_warm_cache_is_no_prompt_speed():
     cached = replace(r, counts=counts(prompt=100, cached=90), cache="warm")
     assert metrics.prefill_tokens_per_s(cached) == pytest.approx(1000)
     assert metrics.prefill_tokens_per_s(replace(r, counts=counts(prompt=100, cached=100))) is None
+
+
+def test_one_new_token_is_booked_as_a_decode_step_and_is_no_prompt_speed():
+    """llama.cpp counts a batch of one token as decoding, and reports at least one prompt token all the same."""
+    timings = {**EXAMPLE.server_timings, "prompt_eval_ms": 0.001, "n_prompt_eval": 1, "n_eval": 5}
+    r = replace(EXAMPLE, counts={**EXAMPLE.counts, "cached": Count(9, "engine_tokenizer")}, cache="warm",
+                server_timings=timings)  # fmt: skip
+    assert metrics.prefill_tokens_per_s(r) is None
+    assert metrics.ledger(r)["prefill"] == pytest.approx(1.001)  # template and tokens are still there
 
 
 def test_the_first_token_is_not_a_decode_step():

@@ -45,11 +45,13 @@ def run(notebook, tmp_path, **parameters):
     return json.loads(next(c.outputs[0].text for c in cells if c.id == "report"))
 
 
+@pytest.mark.notebooks
 def test_parameters_reach_the_cells_and_a_whole_number_may_stand_for_a_number(notebook, tmp_path):
     got = run(notebook, tmp_path, trials=2, temperature=1, models=["gguf:pocket-m"])
     assert got[:4] == [["gguf:pocket-m"], 2, 1.0, "benchmark_outputs/sample"]
 
 
+@pytest.mark.notebooks
 def test_the_kernel_is_this_interpreter_even_where_another_is_installed_under_its_name(
     notebook, tmp_path, monkeypatch
 ):
@@ -65,7 +67,7 @@ def test_the_kernel_is_this_interpreter_even_where_another_is_installed_under_it
 @pytest.mark.parametrize(
     "parameters, says",
     [
-        ({"trails": 5}, ["no parameter 'trails'", "Did you mean 'trials'?", "repeats of each prompt"]),
+        ({"trails": 5}, ["no parameter 'trails'", 'did you mean "trials"?', "repeats of each prompt"]),
         ({"zzz": 5}, ["no parameter 'zzz'", "temperature = 0.0"]),
         ({"trials": "5"}, ["'trials' got \"5\" (str)", "a whole number, such as 3"]),
         ({"trials": True}, ["'trials' got true (bool)"]),
@@ -74,6 +76,11 @@ def test_the_kernel_is_this_interpreter_even_where_another_is_installed_under_it
         ({"models": "gguf:pocket-s"}, ['a list, such as ["gguf:pocket-s"]']),
         ({"models": [1]}, ["a list"]),
         ({"plots": 1}, ["true or false"]),
+        ({"temperature": float("nan")}, ["a number, such as 0.0"]),
+        ({"temperature": 10**400}, ["a number, such as 0.0"]),
+        ({"limit": [float("inf")]}, ["'limit' got [Infinity]"]),
+        ({"models": []}, ["a list, such as"]),
+        ({"run_folder": ""}, ["text, such as"]),
     ],
 )
 def test_a_wrong_name_or_type_is_refused_before_anything_runs(notebook, tmp_path, parameters, says):
@@ -83,6 +90,7 @@ def test_a_wrong_name_or_type_is_refused_before_anything_runs(notebook, tmp_path
     assert not (tmp_path / "out" / "done.ipynb").exists()
 
 
+@pytest.mark.notebooks
 def test_a_failing_cell_is_named_and_the_notebook_up_to_it_is_kept(notebook, tmp_path):
     with pytest.raises(NotebookError, match="(?s)small stopped at cell 'report'.*too many trials") as failure:
         run(notebook, tmp_path, trials=8)
@@ -107,17 +115,30 @@ def test_a_command_lines_text_is_read_as_the_notebooks_type(notebook, text, valu
     assert notebooks.parse_parameters(notebook, [text]) == value
 
 
-@pytest.mark.parametrize("text", ["trials", "trials=many", "trials=", "trails=3", "plots=perhaps"])
+@pytest.mark.parametrize("text", ["trials", "trials=many", "trials=", "trails=3", "plots=perhaps", "temperature=1e999"])
 def test_text_that_does_not_fit_is_refused(notebook, text):
     with pytest.raises(NotebookError):
         notebooks.parse_parameters(notebook, [text])
 
 
 def test_an_unknown_notebook_is_refused_with_the_list_of_lessons():
-    with pytest.raises(NotebookError, match="Did you mean '03_analyze_results'"):
+    with pytest.raises(NotebookError, match='did you mean "03_analyze_results"'):
         notebooks.find_notebook("03_analyse_results")
 
 
 @pytest.mark.parametrize("name", ["03", "analyze_results", "03_analyze_results", "03_analyze_results.ipynb"])
 def test_a_lesson_is_found_by_number_or_name(name):
     assert notebooks.find_notebook(name).name == "03_analyze_results.ipynb"
+
+
+def test_a_parameter_given_twice_is_refused(notebook):
+    with pytest.raises(NotebookError, match="'trials' is given twice"):
+        notebooks.parse_parameters(notebook, ["trials=3", "trials=4"])
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b'{"cells": 5, "nbformat": 4}', b"\xff\xfe"])
+def test_a_file_that_is_no_notebook_is_refused_in_words(tmp_path, data):
+    path = tmp_path / "broken.ipynb"
+    path.write_bytes(data)
+    with pytest.raises(NotebookError, match="is not a notebook"):
+        notebooks.parameters_of(path)

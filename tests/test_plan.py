@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 
 import pytest
 import yaml
@@ -132,7 +133,7 @@ def test_matrix_says_what_to_download_and_runs_what_is_there(tmp_path, monkeypat
 
 
 def test_unknown_ready_plan_is_guessed():
-    assert "Did you mean pocket_family?" in refusal("pocket_familly")
+    assert 'did you mean "pocket_family"?' in refusal("pocket_familly")
 
 
 # ---- refusals
@@ -153,17 +154,17 @@ def test_unknown_ready_plan_is_guessed():
         ({"sampling": {"seed": 1.5}}, ["sampling.seed"]),
         ({"sampling": {"max_tokens": []}}, ["sampling.max_tokens", "empty"]),
         ({"sampling": {"seed": [1, 1]}}, ["sampling.seed", "twice"]),
-        ({"sampling": {"temprature": 0}}, ["sampling", "'temprature'", "Did you mean temperature?"]),
+        ({"sampling": {"temprature": 0}}, ["sampling", "'temprature'", 'did you mean "temperature"?']),
         ({"load": {"n_ctx": 0}}, ["load.n_ctx", "or null", "found 0"]),
         ({"load": 5}, ["load", "table", "found 5"]),
-        ({"promts": "course"}, ["'promts'", "Did you mean prompts?"]),
+        ({"promts": "course"}, ["'promts'", 'did you mean "prompts"?']),
         ({"models": []}, ["models", "at least one"]),
         ({"models": None}, ["models", "at least one"]),
         ({"models": {"model": "x"}}, ["models", "list"]),
         ({"models": ["gguf:a", "gguf:a"]}, ["listed 2 times", "label"]),
         ({"models": [7]}, ["models[0]"]),
         ({"models": [{"label": "x"}]}, ["models[0]", "`model` is missing"]),
-        ({"models": [{"model": "x", "lable": "y"}]}, ["models[0]", "Did you mean label?"]),
+        ({"models": [{"model": "x", "lable": "y"}]}, ["models[0]", 'did you mean "label"?']),
         ({"models": ["bad\0name"]}, ["models[0].model", "printable"]),
         ({"prompts": []}, ["prompts", "at least one"]),
         ({"cache": "hot"}, ["cache", "cold or warm", "'hot'"]),
@@ -171,6 +172,10 @@ def test_unknown_ready_plan_is_guessed():
         ({"run_code": 1}, ["run_code", "false or true"]),
         ({"speed": {"n_output": 600}, "load": {"n_ctx": 512}}, ["speed", "n_ctx = 512"]),
         ({"load": {"n_threads": 10**5000}}, ["load.n_threads", "a very large number"]),
+        ({"load": {"n_threads": 1025}}, ["load.n_threads", "from 1 to 1024"]),
+        ({"folders": ["$MYSECRET"]}, ["folders", "$BENCHKIT_", "'$MYSECRET'"]),
+        ({"folders": ["~", "x/${AWS_KEY}"]}, ["folders[1]", "${AWS_KEY}"]),
+        ({"folders": "$BENCHKIT_MODELS/$"}, ["folders"]),
         ({7: 1}, ["unknown name 7"]),
     ],
 )
@@ -193,6 +198,10 @@ def test_impossible_values_are_refused_by_name(prompts, change, words):
         (b"models: \xff\xfe\n", ["line 1", "UTF-8"]),
         ("trials: " + "9" * 6000, ["impossible number"]),
         ("x: 2024-13-45\n", ["impossible"]),
+        ("trials: 010\n", ["line 1", "010", "write it in decimal"]),
+        ("name: x\nsampling: {seed: 0042}\n", ["line 2", "0042", "write it in decimal"]),
+        ("trials: 1:30\n", ["1:30", "write it in decimal"]),
+        ("timeout_s: 1:30.5\n", ["1:30.5", "write it in decimal"]),
     ],
 )
 def test_broken_yaml_is_refused_with_its_line(tmp_path, text, words):
@@ -226,7 +235,7 @@ def test_a_grid_too_large_is_refused(prompts):
 
 
 def test_unknown_setting_of_make_plan(prompts):
-    with pytest.raises(BenchkitError, match="Did you mean max_tokens"):
+    with pytest.raises(BenchkitError, match='did you mean "max_tokens"'):
         make_plan("gguf:a", str(prompts), max_token=5)
 
 
@@ -258,3 +267,65 @@ def test_any_file_is_a_plan_or_a_clear_refusal(tmp_path_factory, data):
     path.write_bytes(data)
     with pytest.raises(BenchkitError):
         read_plan(path)
+
+
+def test_ordinary_numbers_are_read(tmp_path, prompts):
+    text = "models: [a]\nprompts: p.txt\ntrials: 10\ntimeout_s: 0.5\nsampling: {seed: 0, temperature: 1.0e+0}\n"
+    plan = read_plan(plan_file(tmp_path, text))
+    assert (plan.trials, plan.timeout_s, plan.sampling["seed"]) == (10, 0.5, (0,))
+
+
+def test_folders_are_filled_in_for_looking_but_not_in_messages(tmp_path, monkeypatch, prompts):
+    monkeypatch.setenv("BENCHKIT_SHELF", str(tmp_path / "private"))
+    plan = read_plan({**GOOD, "models": ["gguf:x.gguf"], "folders": ["${BENCHKIT_SHELF}", "$BENCHKIT_NONE/a"]})
+    assert plan.search_folders() == [str(tmp_path / "private")]
+    assert "is not in ${BENCHKIT_SHELF} or $BENCHKIT_NONE/a" in plan.missing()["gguf:x.gguf"]
+
+
+def test_the_same_prompts_under_two_names_are_refused(tmp_path, prompts):
+    (tmp_path / "copy.txt").write_bytes(prompts.read_bytes())
+    with pytest.raises(BenchkitError, match=r"course and course-v1 are the same file; name it once"):
+        make_plan("gguf:a", "course,course-v1").tests()
+    with pytest.raises(BenchkitError, match="copy.txt are the same file"):
+        make_plan("gguf:a", [str(prompts), str(tmp_path / "copy.txt")]).sha256  # noqa: B018
+
+
+@pytest.mark.parametrize("nothing", [None, 5, {"model": "gguf:a"}])
+def test_models_that_are_no_names_are_refused(nothing):
+    with pytest.raises(BenchkitError, match="models: must be a name or a list of names"):
+        make_plan(nothing)
+    with pytest.raises(BenchkitError, match="prompts: must be a name or a list of names"):
+        make_plan("gguf:a", nothing)
+
+
+def test_a_name_longer_than_a_file_name_can_be_is_no_traceback():
+    assert make_plan("x" * 300).models[0].name == "x" * 300
+    assert "there is no plan file" in refusal("x" * 300)
+
+
+def test_the_prompts_count_towards_the_size_of_a_plan(tmp_path, prompts, monkeypatch):
+    monkeypatch.setattr("benchkit.plan.MAX_TESTS", 30)
+    assert len(make_plan("gguf:a", str(prompts), trials=10, speed={"repeats": 10}).tests()) == 30
+    with pytest.raises(BenchkitError, match="31 tests, more than 30"):
+        make_plan("gguf:a", str(prompts), trials=10, speed={"repeats": 11}).tests()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a FIFO")
+def test_what_is_no_ordinary_file_is_not_read_as_a_plan(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "zero.yaml").symlink_to("/dev/zero")
+    assert "there is no plan file" in refusal(tmp_path / "pipe.yaml")
+    assert "there is no plan file" in refusal(tmp_path / "zero.yaml")
+
+
+def test_only_the_first_part_of_a_huge_file_is_read(tmp_path):
+    with open(tmp_path / "huge.yaml", "wb") as file:
+        file.truncate(10**13)  # sparse: would not fit into any memory
+    assert "at most 1,000,000 bytes" in refusal(tmp_path / "huge.yaml")
+
+
+def test_a_plan_is_named_after_its_file_as_far_as_a_name_can_be(tmp_path, prompts):
+    text = "models: [a]\nprompts: p.txt\n"
+    assert read_plan(plan_file(tmp_path, text, "n" * 150 + ".yaml")).name == "n" * 100
+    if os.name != "nt":
+        assert read_plan(plan_file(tmp_path, text, "a\tb.yaml")).name == "ab"

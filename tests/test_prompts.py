@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+import os
 import pickle
 import string
 import typing
@@ -125,6 +126,8 @@ def test_a_text_file_is_one_prompt_a_line(tmp_path, data):
         (b"One?\r\n\r\nTwo?", 2, "blank"),
         (b"One?\nTw\xe9?\n", 2, "byte 0xe9 is not UTF-8"),
         (b"a\0b", 1, "NUL"),
+        ("ok\n\u200b \u2060\n".encode(), 2, "no character that can be seen"),
+        ("ok\n\ufeffTwo?\n".encode(), 2, "byte order mark"),
         (b"", None, "empty"),
         (b"\xef\xbb\xbf", None, "empty"),
         (b"\xff\xfeO\0n\0e\0", None, "UTF-16"),
@@ -382,6 +385,9 @@ def test_parquet_becomes_prompts(tmp_path):
         ),
         ("d.csv", "qestion\n\n", "no rows"),
         ("d.csv", 'qestion\n"', "not valid CSV"),
+        ("d.csv", "qestion\nok\nHello, Sam\n", "line 3: more cells than the header has"),
+        ("d.csv", "qestion,a,qestion\nx,1,y\n", 'line 1, field "qestion": two columns'),
+        ("d.jsonl", '{"qestion": "a", "qestion": "b"}', 'line 1.*"qestion" appears twice'),
         ("d.jsonl", '{"qestion": ""}', "line 1.*empty"),
         ("d.jsonl", '{"qestion": 5}', "must be text, found 5"),
         ("d.jsonl", "[1]", "JSON object"),
@@ -405,3 +411,67 @@ def test_an_existing_file_is_not_overwritten_by_itself(tmp_path):
     with pytest.raises(PromptError, match="exists already"):
         convert_prompts(source, target)
     assert len(convert_prompts(source, target, overwrite=True)) == 1
+
+
+def test_columns_without_a_name_may_repeat(tmp_path):  # spreadsheets write them at the end of each line
+    (tmp_path / "d.csv").write_text("prompt,,\nOne?,,\n")
+    assert convert_prompts(tmp_path / "d.csv", tmp_path / "new.jsonl").prompts[0].text == "One?"
+
+
+def test_a_limit_below_one_is_refused(tmp_path):
+    source = write(tmp_path / "data.jsonl", {"prompt": "a"})
+    with pytest.raises(PromptError, match="from 1, found 0"):
+        convert_prompts(source, tmp_path / "new.jsonl", limit=0)
+
+
+# --- what a file can do to its reader ----------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a FIFO")
+@pytest.mark.parametrize("name", ["x.txt", "x.jsonl"])
+def test_what_is_no_ordinary_file_is_not_read(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    (tmp_path / f"zero-{name}").symlink_to("/dev/zero")
+    assert "not a text file" in str(error_of(tmp_path / name))
+    assert "not a text file" in str(error_of(tmp_path / f"zero-{name}"))
+    (tmp_path / "zero.csv").symlink_to("/dev/zero")
+    with pytest.raises(PromptError, match="not a file of data"):
+        convert_prompts(tmp_path / "zero.csv", tmp_path / "new.jsonl")
+
+
+def test_a_huge_file_is_refused_without_reading_it_all(tmp_path):
+    with open(tmp_path / "huge.txt", "wb") as file:
+        file.truncate(10**13)  # sparse: would not fit into any memory
+    assert "at most 50,000,000 bytes" in str(error_of(tmp_path / "huge.txt"))
+
+
+def test_a_number_too_large_is_refused(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"prompt": "a", "expected": 1e999}\n')
+    assert "1e999 is too large a number" in str(error_of(path))
+
+
+@pytest.mark.parametrize("name", ["~nosuchuser/x.txt", "y" * 300 + ".txt"])
+def test_a_path_that_cannot_be_is_no_traceback(name):
+    with pytest.raises(PromptError, match="there is no such file"):
+        load_prompts(name)
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="POSIX users")
+def test_without_a_home_the_cache_is_a_private_temporary_folder(tmp_path, monkeypatch):
+    def nobody(*_):
+        raise KeyError("no such user")
+
+    for name in ("HOME", "XDG_CACHE_HOME", "BENCHKIT_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    folder = prompts.places.cache_folder()
+    assert prompts.places.home() is None
+    assert folder == tmp_path / f"benchkit-{os.getuid()}" and folder.stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]  # and no folder called ~
+    monkeypatch.setattr("os.getuid", lambda: os.stat(folder).st_uid + 1)
+    (tmp_path / f"benchkit-{os.getuid()}").mkdir()
+    with pytest.raises(BenchkitError, match="belongs to another user"):
+        prompts.places.cache_folder()

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from made_up import FAMILY, MadeUpRun, made_up_artifact, made_up_run, write_run
 
-from benchkit import report, tables
+from benchkit import compare, report, tables
+from benchkit.errors import BenchkitError
 from benchkit.judge import Card
 
 EVIL = ("<script>alert(1)</script><img src=x onerror=alert(2)> [x](javascript:alert(3)) </pre></details>"
@@ -194,6 +195,15 @@ def test_it_is_written_beside_the_run_and_replaced_whole(tmp_path, no_figures):
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "report", "notes.txt"])
+def test_it_is_not_written_over_something_else(tmp_path, no_figures, name):
+    folder = write_run(made_up_run(TWO, n_prompts=1, speed=0), tmp_path / "a run")
+    before = sorted((p.name, p.read_bytes()) for p in folder.iterdir() if p.is_file())
+    with pytest.raises(BenchkitError, match=r"\.html"):
+        report.write_report(folder, folder / name)
+    assert sorted((p.name, p.read_bytes()) for p in folder.iterdir() if p.is_file()) == before
+
+
 def test_two_runs_stand_in_one_report(tmp_path, no_figures):
     runs = [write_run(made_up_run(TWO, n_prompts=2, speed=0, seed=s), tmp_path / f"run-{s}") for s in (1, 2)]
     text = Page(report.write_report(runs, tmp_path / "both.html").read_text(encoding="utf-8")).text
@@ -250,6 +260,33 @@ def test_cards_say_when_nothing_can_be_told():
         "Smallest: not measured",
         "    no file size was recorded",
     ]
+
+
+@pytest.mark.parametrize("outcome", ["only one", "disturbed", "no interval"])
+def test_only_a_winner_is_shown_as_decided(outcome):
+    shown = report._card(Card("fastest", None, outcome, "a", "900 tok/s", 60, "because"))
+    assert (shown["winner"], shown["decided"], shown["value"]) == (outcome, False, "a: 900 tok/s")
+    assert report._card(Card("fastest", "a", "winner", "a", "900 tok/s", 60, "so"))["decided"]
+
+
+def test_a_pair_for_a_terminal_has_its_notes_below_it():
+    rows = tables.compare(tables.results(made_up_run(TWO, n_prompts=6, speed=6)))
+    lines = compare.format_pair(*TWO, rows).splitlines()
+    assert len(lines) == 1 + 5 + 2  # head, questions, notes: latency and TTFT share one
+    assert lines[-2].startswith("  forced length: replies of 128 and 128 tokens")
+    assert lines[-1].startswith("  natural length: replies of ")
+
+
+def test_a_report_of_natural_lengths_says_that_speeds_are_not_compared(no_figures):
+    page = Page(report.report_html([made_up_run(TWO, n_prompts=6, speed=0)]))
+    assert "natural lengths: not compared" in page.text
+
+
+def test_the_share_of_identical_replies_stands_beside_its_n(no_figures):
+    run = made_up_run(TWO, n_prompts=6, trials=2, speed=0)
+    run.rows[0]["response"] = "something else"
+    (row, _) = (row for _, row in tables.summarize(tables.results(run)).iterrows())
+    assert report.cell("identical_share", row) == {"value": "83", "range": "of 6 prompts"}
 
 
 # ---------------------------------------------------------------- the style sheet

@@ -15,7 +15,7 @@ from fake_backend import connector
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from benchkit import bench, runs
+from benchkit import bench, compare, report, runs
 from benchkit.errors import BenchkitError
 from benchkit.plan import make_plan, read_plan
 
@@ -93,6 +93,29 @@ def test_what_json_cannot_hold_is_made_to_fit(tmp_path):
     }
 
 
+def test_nothing_is_written_through_a_link(tmp_path):
+    """A shared folder may hold links to what the user owns elsewhere."""
+    treasure = tmp_path / "treasure"
+    treasure.write_text("mine")
+    run = tmp_path / "run"
+    run.mkdir()
+    try:
+        for name in ("run.log", f".{os.getpid()}-a.json.tmp"):
+            (run / name).symlink_to(treasure)
+    except OSError:
+        pytest.skip("needs symbolic links")
+    runs.write_json(run / "a.json", 1)
+    assert runs.read_json(run / "a.json", kind=int) == 1
+    if hasattr(os, "O_NOFOLLOW"):
+        runs.log(run, "hello")
+    assert treasure.read_text() == "mine"
+
+
+def test_the_log_holds_no_escapes(tmp_path):
+    runs.log(tmp_path, "model said \x1b[31mred")
+    assert "model said ⟨ESC⟩[31mred\n" in (tmp_path / "run.log").read_text("utf-8")
+
+
 def test_a_full_disk_leaves_the_old_file_and_says_what_to_do(tmp_path, monkeypatch):
     runs.write_json(tmp_path / "a.json", {"old": 1})
 
@@ -139,7 +162,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
 
     def read():
         while not stop.is_set():
-            if len(runs.read_json(path, [])) != 1000:
+            if len(runs.read_json(path, [], kind=list)) != 1000:
                 bad.append(1)
 
     reader = threading.Thread(target=read)
@@ -258,6 +281,19 @@ def test_an_artifact_of_another_run_is_set_aside(measured):
     assert len(list(run.folder.glob("*.aside"))) == 1
 
 
+@pytest.mark.parametrize("copy", ["Copy of {}", "speed/{}", "speed/Copy of {}"])
+def test_a_copied_artifact_counts_once(measured, copy):
+    run, plan = measured
+    original = run.folder / run.artifacts()[0]["file"]
+    (run.folder / copy.format(original.name)).write_bytes(original.read_bytes())
+    again = runs.open_run(run.folder)
+    assert len(again.artifacts()) == len({a["key"] for a in again.artifacts()}) == 16
+    assert len(again.problems) == 1 and f"belongs into {original.name}" in again.problems[0]
+    healed = bench.run(plan, run.folder, progress=False)
+    assert len(healed.artifacts()) == 16 and healed.problems == []
+    assert len(list(run.folder.rglob("*.aside"))) == 1
+
+
 def test_leftovers_of_a_killed_process_are_cleared(measured):
     run, plan = measured
     (run.folder / ".123-x.json.tmp").write_text("half")
@@ -315,3 +351,111 @@ def test_blocks_tell_their_health_once_each(measured):
     assert len({block["id"] for block in blocks}) == len(blocks)
     assert all({"void", "reasons", "steal_share", "configuration"} <= set(block) for block in blocks)
     assert Path(run.folder).name == run.name
+
+
+EDITED = {
+    "configuration": lambda row: row.update(configuration=[]),
+    "engine": lambda row: row.update(engine=["x"]),
+    "checks": lambda row: row.update(checks="x"),
+    "a check": lambda row: row.update(checks=["x"]),
+    "a check without passed": lambda row: row.update(checks=[{"check": "number"}]),
+    "block": lambda row: row.update(block=[1]),
+    "block position": lambda row: row["block"].update(position="x"),
+    "block span": lambda row: row["block"].update(span_s="x"),
+    "memory": lambda row: row.update(memory=[1]),
+    "memory peak": lambda row: row["memory"].update(process={"peak_mib": []}),
+    "load": lambda row: row.update(load=["x"]),
+    "n_ctx": lambda row: row["load"].update(n_ctx="x"),
+    "options": lambda row: row.update(options=3),
+    "seed": lambda row: row["options"].update(seed="x"),
+    "latency": lambda row: row.update(latency_s="x"),
+    "no latency": lambda row: row.pop("latency_s"),
+    "trial": lambda row: row.update(trial=True),
+    "end": lambda row: row["recording"].update(t_end_ns="x"),
+    "no end": lambda row: row["recording"].update(t_end_ns=None),
+    "chunk": lambda row: row["recording"]["chunks"]["t_ns"].__setitem__(0, "x"),
+    "count": lambda row: row["recording"]["counts"]["output"].update(value="x"),
+    "timings": lambda row: row["recording"].update(server_timings={"eval_ms": "x", "n_eval": 3}),
+}
+
+
+@pytest.mark.parametrize("edit", EDITED.values(), ids=EDITED.keys())
+def test_an_artifact_edited_by_hand_is_damaged_not_a_traceback(measured, edit):
+    run, plan = measured
+    victim = run.folder / run.artifacts()[0]["file"]
+    row = json.loads(victim.read_text("utf-8"))
+    edit(row)
+    victim.write_text(json.dumps(row), encoding="utf-8")
+    again = runs.open_run(run.folder)
+    assert len(again.problems) == 1 and victim.name in again.problems[0]
+    compare.as_text(compare.side_by_side([run.folder]))
+    report.report_html([again])
+    assert len(bench.run(plan, run.folder, progress=False).artifacts()) == 16
+
+
+@pytest.mark.parametrize("edit", [
+    {"models": {"fake:a": 5}}, {"models": {"fake:a": {"size_bytes": "x"}}}, {"models": []}, {"sessions": {"a": 1}},
+    {"sessions": [5]}, {"sessions": [{"notes": [5]}]}, {"configurations": None}, {"machine": "x"},
+])  # fmt: skip
+def test_a_manifest_edited_by_hand_is_refused_with_what_is_wrong(measured, edit):
+    run, plan = measured
+    path = run.folder / "manifest.json"
+    path.write_text(json.dumps({**run.manifest, **edit}), encoding="utf-8")
+    with pytest.raises(BenchkitError, match="changed by hand"):
+        compare.side_by_side([run.folder])
+    with pytest.raises(BenchkitError, match="changed by hand"):
+        bench.run(plan, run.folder, progress=False)
+    path.write_text("")  # as the message says
+    assert len(bench.run(plan, run.folder, progress=False).artifacts()) == 16
+
+
+@pytest.mark.parametrize("status", ["[1]", "null", '"x"'])
+def test_a_status_of_another_kind_counts_as_none(measured, status):
+    run, _ = measured
+    (run.folder / "status.json").write_text(status)
+    assert "fake:a" in compare.as_text(compare.side_by_side([run.folder]))
+
+
+STRANGERS = {
+    "a web app's manifest": {"manifest.json": '{"name": "my app", "start_url": "/"}'},
+    "a manifest that is a list": {"manifest.json": "[1]"},
+    "a broken manifest": {"manifest.json": "{"},
+    "a broken manifest and a status": {"manifest.json": "{", "status.json": '{"state": "up"}'},
+    "a summary": {"summary.json": "[]"},
+    "a report": {"report.html": "mine"},
+    "notes": {".notes.tmp": "mine"},
+    "hidden files": {".gitconfig": "mine"},
+    "a folder called speed": {"speed/results.txt": "mine"},
+}
+
+
+@pytest.mark.parametrize("files", STRANGERS.values(), ids=STRANGERS.keys())
+def test_a_strangers_folder_is_refused_and_left_as_it_is(measured, tmp_path, files):
+    _, plan = measured
+    folder = tmp_path / "stranger"
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    with pytest.raises(BenchkitError, match="empty or new folder"):
+        bench.run(plan, folder, progress=False)
+    found = {p.relative_to(folder).as_posix(): p.read_text() for p in folder.rglob("*") if p.is_file()}
+    found.pop(".lock", None)
+    assert found == files
+
+
+def test_only_our_own_leftovers_are_cleared(measured):
+    run, plan = measured
+    (run.folder / ".notes.tmp").write_text("mine")
+    (run.folder / ".1-folder.tmp").mkdir()
+    bench.run(plan, run.folder, progress=False)
+    assert (run.folder / ".notes.tmp").exists() and (run.folder / ".1-folder.tmp").exists()
+
+
+def test_a_run_stopped_before_its_manifest_goes_on(measured, tmp_path):
+    _, plan = measured
+    folder = tmp_path / "begun"
+    (folder / "speed").mkdir(parents=True)
+    for name, text in {".lock": "", "run.log": "x", ".12-manifest.json.tmp": "{", "summary.json": "[]",
+                       "status.json": '{"pid": 1, "done": 0}'}.items():  # fmt: skip
+        (folder / name).write_text(text)
+    assert len(bench.run(plan, folder, progress=False).artifacts()) == 16

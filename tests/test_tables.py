@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 from made_up import MadeUpRun, made_up_artifact, made_up_run, write_run
 
-from benchkit import rows, stats, tables
+from benchkit import compare, rows, stats, tables
 from benchkit.errors import BenchkitError
 from benchkit.export import EXCEL_CELL, export
+from benchkit.judge import Verdict
 
 FAMILY = {"A": (1000.0, 0.9, 4.0), "B": (500.0, 0.2, 8.0)}
 
@@ -74,7 +75,11 @@ def test_an_artifact_with_little_in_it_is_a_row_with_little_in_it():
     table = tables.results(MadeUpRun([bare, damaged, {"model": "A"}], {}))
     assert table["configuration"].tolist() == ["A"] * 3 and table["purpose"].tolist() == ["quality"] * 3
     assert table["state"].tolist() == ["ok", "error", "error"] and "damaged" in table["error"].iloc[1]
-    assert table["latency_s"].notna().tolist() == [True, False, False]
+    assert (
+        table["latency_s"].notna().tolist()
+        == table["unexplained_ms"].notna().tolist()
+        == [True, False, False]
+    )
     assert table["correct"].isna().tolist() == [True, False, True]  # only the second one's prompt was checked
     assert tables.summarize(table)["n_errors"].iloc[0] == 2
     tables.pass_rates(table), tables.compare(table), tables.cards(table), tables.verdict(table)
@@ -164,7 +169,7 @@ def test_a_fixed_set_has_no_intervals():
     row = row_of(tables.results(made(n_prompts=3, trials=3, speed=0)), "A")
     assert row["n_prompts"] == 3 and row["latency_median_s"] > 0
     assert row[["latency_median_s_low", "latency_median_s_high", "ttft_median_ms_low"]].isna().all()
-    compared = tables.compare(tables.results(made(n_prompts=3, speed=0)))
+    compared = tables.compare(tables.results(made(n_prompts=3, speed=3)))
     assert set(compared["verdict"]) == {"fixed set"} and compared["low"].isna().all()
 
 
@@ -174,6 +179,48 @@ def test_throughput_is_a_ratio_of_sums(table):
     assert row["tokens_per_s"] == pytest.approx(rows_["n_output_tokens"].sum() / rows_["latency_s"].sum())
     assert row["tokens_per_min"] == pytest.approx(60 * row["tokens_per_s"])
     assert row["requests_per_min"] == pytest.approx(60 * 60 / rows_["latency_s"].sum())
+
+
+def test_tokens_of_failed_replies_are_no_throughput():
+    run = made(speed=0)
+    for row in run.rows[:3]:  # they ran into the time limit after some tokens, which were counted
+        row["recording"]["state"] = "timeout"
+    natural = tables.results(run)
+    mine = natural[natural["configuration"] == "A"]
+    tokens = mine["n_output_tokens"][mine["state"] == "ok"].sum()
+    assert mine["n_output_tokens"].sum() > tokens
+    assert row_of(natural, "A")["tokens_per_s"] == pytest.approx(tokens / mine["latency_s"].sum())
+
+
+def test_prefill_speed_is_a_ratio_of_sums():
+    run = made(speed=0)
+    for row in run.rows:  # a prompt of 10 tokens at 100 tokens/s, the others of 1,000 at 1,000 tokens/s
+        n, ms = (10, 100.0) if row["prompt_index"] == 0 else (1000, 1000.0)
+        row["recording"]["server_timings"] = {"eval_ms": 1.0, "prompt_eval_ms": ms, "n_prompt_eval": n}
+    table = tables.results(run)
+    assert table[["n_new_prompt_tokens", "prefill_ms"]].iloc[0].tolist() == [10, 100.0]
+    assert row_of(table, "A")["prefill_tokens_per_s"] == pytest.approx((10 + 11 * 1000) / (0.1 + 11 * 1.0))
+    assert math.isnan(row_of(tables.results(made(speed=0)), "A")["prefill_tokens_per_s"])
+
+
+def test_the_memory_delta_is_the_median_and_the_peak_the_largest():
+    run = made(speed=0)
+    run.rows[0]["memory"]["process"] |= {"delta_mib": 500.0, "peak_mib": 500.0}
+    row = row_of(tables.results(run), "A")
+    assert row["memory_delta_mib"] == pytest.approx(0.8) and row["peak_memory_mib"] == 500
+
+
+def test_identical_replies_are_counted_by_prompt():
+    """Trap: a seed taken for determinism."""
+    run = made(trials=3, speed=0)
+    run.rows[1]["response"] += " and more"  # A's second trial of prompt 0
+    run.rows[4]["recording"]["state"] = "timeout"  # and of prompt 1, which leaves two identical ones
+    run.rows[4]["response"] = ""
+    summary = tables.summarize(tables.results(run)).set_index("configuration")
+    assert summary["identical_share"].tolist() == [pytest.approx(11 / 12), 1.0]
+    assert summary["n_repeated"].tolist() == [12, 12]
+    once = row_of(tables.results(made(trials=1)), "A")
+    assert math.isnan(once["identical_share"]) and once["n_repeated"] == 0
 
 
 def test_unknown_token_counts_are_not_zero_tokens():
@@ -248,7 +295,8 @@ def test_a_comparison_is_paired_by_prompt(table):
     assert (
         decode["n"] == 6
         and decode["verdict"] == "gguf:pocket-xs faster"
-        and decode["note"] == "forced length"
+        and decode["note"]
+        == "forced length: replies of 128 and 128 tokens, prompts of 64.0 and 64.0 tokens (medians)"
     )
     assert decode["ratio"] == pytest.approx(1450 / 270, rel=0.1) and decode["low"] > 1
     assert found.loc["pass_rate", "verdict"] == "gguf:pocket-m better" and found.loc["pass_rate", "high"] < 0
@@ -259,7 +307,7 @@ def test_comparing_one_with_all_and_all_with_all(table):
     assert len(tables.compare(table)) == 5 * 6
     assert set(tables.compare(table, "gguf:pocket-m")["a"]) == {"gguf:pocket-m"}
     assert len(tables.compare(table, b="gguf:pocket-m")) == 5 * 3
-    with pytest.raises(BenchkitError, match=r"Did you mean 'gguf:pocket-m'\?"):
+    with pytest.raises(BenchkitError, match=r'did you mean "gguf:pocket-m"\?'):
         tables.compare(table, "gguf:pocket-mm", "gguf:pocket-s")
     with pytest.raises(BenchkitError, match="twice"):
         tables.compare(table, "gguf:pocket-s", "gguf:pocket-s")
@@ -302,7 +350,11 @@ def test_a_model_that_is_never_right_never_wins():
     for row in run.rows:
         row["checks"] = [{**c, "passed": row["model"] == "B"} for c in row["checks"]]
     card = tables.cards(tables.results(run))[3]
-    assert card.leader == "B" and card.outcome == "only one" and "never: A" in card.reason
+    assert (card.leader, card.winner, card.outcome) == (
+        "B",
+        None,
+        "no interval",
+    ) and "never: A" in card.reason
     for row in run.rows:
         row["checks"] = [{**c, "passed": False} for c in row["checks"]]
     card = tables.cards(tables.results(run))[3]
@@ -318,7 +370,95 @@ def test_only_forced_lengths_decide_fastest():
     assert tables.cards(tables.results(run))[0].winner == "B"
     partly = MadeUpRun([r for r in run.rows if r["purpose"] == "quality" or r["model"] == "A"], run.manifest)
     card = tables.cards(tables.results(partly))[0]
-    assert card.outcome == "only one" and "not compared: B" in card.reason
+    assert card.outcome == "only one" and "nothing to compare of B" in card.reason
+
+
+def test_one_right_answer_decides_nothing():
+    run = made_up_run(FAMILY, n_prompts=40)
+    for row in run.rows:
+        right = row["model"] == "B" and row["prompt_index"] == 0
+        row["checks"] = [{**c, "passed": right} for c in row["checks"]]
+    card = tables.cards(tables.results(run))[3]
+    assert (card.leader, card.winner, card.outcome) == (
+        "B",
+        None,
+        "no interval",
+    ) and "never: A" in card.reason
+
+
+def test_who_cannot_be_measured_cannot_lose():
+    run = made_up_run({**FAMILY, "C": (2000.0, 0.5, 1.0)}, n_prompts=12)
+    for row in run.rows:
+        if row["model"] == "C" and row["purpose"] == "speed":
+            row["recording"]["state"] = "timeout"
+    del run.manifest["models"]["C"]
+    fastest, _, smallest, _ = tables.cards(tables.results(run))
+    assert (fastest.leader, fastest.winner, fastest.outcome) == ("A", None, "no interval")
+    assert "nothing to compare of C" in fastest.reason
+    assert (smallest.leader, smallest.winner) == ("A", None) and "not known: C" in smallest.reason
+
+
+def test_natural_lengths_make_nobody_the_fastest():
+    table = tables.results(made(n_prompts=40, speed=0))
+    fastest = tables.cards(table)[0]
+    assert (fastest.leader, fastest.winner, fastest.outcome) == (None, None, "not measured")
+    assert "--speed" in fastest.reason
+    decode = tables.compare(table).set_index("metric").loc["decode_tokens_per_s"]
+    assert decode["value_a"] > 1.5 * decode["value_b"] and decode["n"] == 40
+    assert decode["verdict"] == "natural lengths: not compared"
+    assert decode[["ratio", "low", "high"]].isna().all() and "natural length: replies of " in decode["note"]
+
+
+def in_blocks(run: MadeUpRun, n_blocks: int, void: str = "") -> pd.DataFrame:
+    """The run's table, its requests in blocks of their own for each configuration; one configuration's are void."""
+    for position, row in enumerate(run.rows):
+        row["block"] = {
+            "id": f"{row['model']}-{row['prompt_index'] % n_blocks}",
+            "position": position,
+            "void": row["model"] == void,
+            "reasons": ["9 % steal"] if row["model"] == void else [],
+        }
+    return tables.results(run)
+
+
+def test_disturbed_blocks_name_no_winner_by_time():
+    def found(void):
+        table = in_blocks(made_up_run(FAMILY, n_prompts=40), 4, void)
+        return tables.cards(table), tables.compare(table).set_index("metric")
+
+    (fastest, best, smallest, cheapest), compared = found("")
+    assert [card.winner for card in (fastest, best, smallest, cheapest)] == ["A"] * 4
+    assert compared.loc["decode_tokens_per_s", "verdict"] == "A faster"
+    for void in "AB":
+        (fastest, best, smallest, cheapest), compared = found(void)
+        assert best.winner == smallest.winner == "A"  # neither hangs on time
+        for card in (fastest, cheapest):
+            assert (card.leader, card.winner, card.outcome) == ("A", None, "disturbed")
+            assert f"{void}: " in card.reason and "9 % steal" in card.reason
+        for metric in ("decode_tokens_per_s", "ttft_ms", "seconds_per_correct"):
+            assert (
+                compared.loc[metric, "verdict"] == "disturbed" and "9 % steal" in compared.loc[metric, "note"]
+            )
+        assert compared.loc["pass_rate", "verdict"] == "A better"
+
+
+def test_stamps_that_cannot_be_right_name_no_winner_by_time():
+    run = made_up_run(FAMILY, n_prompts=40)
+    run.rows[0]["recording"]["t_first_byte_ns"] = -5
+    fastest, best, _, cheapest = tables.cards(tables.results(run))
+    assert fastest.outcome == cheapest.outcome == "invalid" and best.winner == "A"
+
+
+def test_one_block_each_cannot_tell_drift_from_the_model():
+    table = in_blocks(made_up_run(FAMILY, n_prompts=40), 1)
+    fastest, best, _, cheapest = tables.cards(table)
+    assert (
+        fastest.outcome == cheapest.outcome == "one block each" and fastest.winner is cheapest.winner is None
+    )
+    assert "drift cannot be told from the model" in fastest.reason and best.winner == "A"
+    compared = tables.compare(table).set_index("metric")
+    assert compared.loc["latency_s", "verdict"] == "one block each"
+    assert "drift" in compared.loc["latency_s", "note"]
 
 
 def test_the_smallest_difference_comes_from_the_first_two_trials():
@@ -403,6 +543,17 @@ def test_unreadable_artifacts_and_missing_models_are_told():
     assert found.state == "INCONCLUSIVE" and "x.json" in found.reasons[0]
     found = judged(failed={"gguf:big": "needs 9 GB"})
     assert found.state == "VALID" and "gguf:big could not be measured: needs 9 GB" in found.notes
+
+
+def test_another_engine_between_sessions_makes_a_run_inconclusive():
+    notes = ['packages.llama-cpp-python was "0.3.15", is "0.3.16" now', 'llama_cpp.AVX2 was "0", is "1" now',
+             'packages.numpy was "2.0", is "2.1" now']  # fmt: skip
+    run = made(speed=0)
+    run.manifest["sessions"] = [{"notes": []}, {"notes": notes}]
+    found = tables.verdict(run)
+    assert found.state == "INCONCLUSIVE"
+    assert found.reasons == tuple(f"changed during the run: {note}" for note in notes[:2])
+    assert f"changed during the run: {notes[2]}" in found.notes
 
 
 def test_failures_are_counted_and_too_many_void_the_run():
@@ -541,3 +692,10 @@ def test_export_says_what_is_wrong(tmp_path, monkeypatch):
         with pytest.raises(BenchkitError, match=f"pip install {package}"):
             export(table, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_verdict_shows_escapes_and_does_not_obey_them():
+    found = Verdict("INVALID", ("state \x1b[2J",), ("note \x1b]0;title\x07",))
+    line = compare.verdict_line("run\x1b[31m", found)
+    assert "\x1b" not in line and "\x07" not in line
+    assert "state ⟨ESC⟩[2J" in line

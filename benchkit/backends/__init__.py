@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 from typing import Any
 
 from .. import places
-from ..errors import ModelError
+from ..errors import ModelError, did_you_mean
 from ..quantize import QUANT_TYPES, variant
 from .base import Backend, Options
 
@@ -66,10 +65,9 @@ def split_variant(text: str) -> tuple[str, str | None]:
     if head and tail.lower() in known:
         return head, known[tail.lower()]
     if head and not _is_path(text):
-        close = difflib.get_close_matches(tail.upper(), QUANT_TYPES, n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
+        hint = did_you_mean(tail.upper(), QUANT_TYPES)
         raise ModelError(
-            f"gguf:{text}: {tail} is not a quantisation type.{hint} Known: {', '.join(QUANT_TYPES)}."
+            f"gguf:{text}: {tail} is not a quantisation type{hint}. Known: {', '.join(QUANT_TYPES)}."
         )
     return text, None
 
@@ -86,37 +84,28 @@ def _file(name: str, where: str) -> Path:
     pocket = _pocket_models()
     if where in pocket:
         return pocket[where]
-    path = Path(where).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(where))
+    if os.path.isdir(path):
         inside = ", ".join(sorted(p.name for p in path.glob("*.gguf"))[:5]) or "none"
         raise ModelError(f"{name}: {path} is a folder. Name one file in it (GGUF files there: {inside}).")
-    if path.is_file():
+    if os.path.isfile(path):
         return path.resolve()
     if _is_path(where):
         raise ModelError(f"{name}: there is no file {path.absolute()}. `benchkit models` lists what is here.")
-    close = difflib.get_close_matches(where, pocket, n=1)
-    hint = f" Did you mean gguf:{close[0]}?" if close else ""
+    hint = did_you_mean(where, pocket)
     shipped = ", ".join(f"gguf:{stem}" for stem in pocket) or f"none in {places.MODELS}"
-    raise ModelError(f"{name}: no shipped model is called {where}.{hint} Shipped: {shipped}; or gguf:PATH.")
+    raise ModelError(f"{name}: no shipped model is called {where}{hint}. Shipped: {shipped}; or gguf:PATH.")
 
 
 def model_folders() -> list[Path]:
     """Where GGUF files may be: `BENCHKIT_MODELS`, the folders of llama.cpp, Hugging Face and LM Studio."""
-    home = Path.home()
-    own = [
-        Path(part).expanduser() for part in os.environ.get("BENCHKIT_MODELS", "").split(os.pathsep) if part
-    ]
+    own = [part for part in os.environ.get("BENCHKIT_MODELS", "").split(os.pathsep) if part]
     hub = os.environ.get("HF_HUB_CACHE") or os.path.join(
-        os.environ.get("HF_HOME", home / ".cache" / "huggingface"), "hub"
+        os.environ.get("HF_HOME", "~/.cache/huggingface"), "hub"
     )
-    return own + [
-        home / "models",
-        home / ".cache" / "llama.cpp",
-        home / "Library" / "Caches" / "llama.cpp",
-        Path(hub),
-        home / ".lmstudio" / "models",
-        home / ".cache" / "lm-studio" / "models",
-    ]
+    usual = ["~/models", "~/.cache/llama.cpp", "~/Library/Caches/llama.cpp", hub, "~/.lmstudio/models",
+             "~/.cache/lm-studio/models"]  # fmt: skip
+    return [Path(os.path.expanduser(folder)) for folder in own + usual]
 
 
 def find_models() -> list[dict[str, Any]]:
@@ -125,7 +114,7 @@ def find_models() -> list[dict[str, Any]]:
     found = {
         path: _row(f"gguf:{path}", path, str(folder))
         for folder in model_folders()
-        if folder.is_dir()
+        if os.path.isdir(folder)
         for path in sorted(folder.rglob("*.gguf"))
         if path.is_file() and "mmproj" not in path.name  # an eye for a model, not a model
     }

@@ -27,7 +27,7 @@ from typing import Any
 
 import psutil
 
-from .. import places
+from .. import machine, places
 from ..errors import ModelError
 from ..quantize import type_name
 from ..recording import Chunk, Count, Recording
@@ -165,6 +165,7 @@ class GgufBackend:
         self._worker: Worker | None = None
         self._facts: dict[str, Any] = {}
         self.load_s: float | None = None
+        self.baseline_mib: dict[str, float] | None = None  # what the worker held before it loaded the model
         self._closed = False
         self._start()
 
@@ -174,6 +175,8 @@ class GgufBackend:
         worker = Worker()
         weakref.finalize(self, worker.stop)  # also when the program ends without close()
         try:
+            worker.read()  # {"up": true}: Python and llama.cpp are there, the model is not
+            self.baseline_mib = machine.process_memory_mib([worker.process.pid])
             worker.write(op="load", **self._load)
             _, answer = worker.read()
         except WorkerDied as death:
@@ -216,7 +219,7 @@ class GgufBackend:
             except BaseException:  # Ctrl-C, or an error in on_text: leave a worker that is ready again
                 self._quiet(worker)
                 raise
-        recording = _recording(answer, sent_ns, started_at, options.cache)
+        recording = _recording(answer, sent_ns, started_at)
         if on_text and (rest := recording.response[len("".join(shown)) :]):
             on_text(rest)
         return recording
@@ -341,31 +344,22 @@ def _failure(state: str, error: str, when: int | None = None) -> dict[str, Any]:
     return {"state": state, "error": error, "t_end_ns": when or time.perf_counter_ns()}
 
 
-def _recording(answer: dict[str, Any], sent_ns: int, started_at: str, cache: str) -> Recording:
-    texts, sizes = answer.get("text", ()), answer.get("n_bytes", ())
+def _recording(answer: dict[str, Any], sent_ns: int, started_at: str) -> Recording:
+    texts, sizes, counts = answer.get("text", ()), answer.get("n_bytes", ()), answer.get("counts", {})
     chunks = tuple(
         Chunk(t, "content" if size else "other", text, size)
         for t, text, size in zip(answer.get("t_ns", ()), texts, sizes)
     )
+    cached = counts.get("cached")
     return Recording(
         t_sent_ns=sent_ns,
         t_end_ns=answer["t_end_ns"],
         state=answer["state"],
         chunks=chunks,
-        counts={name: Count(n, "engine_tokenizer") for name, n in answer.get("counts", {}).items()},
-        first_chunk_tokens=_tokens_until_text(texts),
+        counts={name: Count(n, "engine_tokenizer") for name, n in counts.items()},
         chunks_are_tokens=True,
-        cache=cache,
+        cache=None if cached is None else "warm" if cached else "cold",  # what happened, not what was asked for
         server_timings=answer.get("timings", {}),
         started_at=started_at,
         error=answer["error"],
     )
-
-
-def _tokens_until_text(texts: Any) -> int | None:
-    """Tokens up to the first visible text: 1, or more where its first character needed several.
-
-    >>> _tokens_until_text(["Hi"]), _tokens_until_text(["", "ï"]), _tokens_until_text([])
-    (1, 2, None)
-    """
-    return next((i for i, text in enumerate(texts, 1) if text), None)

@@ -2,6 +2,7 @@
 
 It is started by `benchkit.backends.gguf` and spoken to over pipes, one JSON object a line:
 
+    it has started                                     ->  {"up": true}: time to look at its memory
     {"op": "load", "path": ..., "n_ctx": ...}          ->  {"ready": {...}} or {"failed": "why"}
     {"op": "generate", "prompt": ..., "options": ...}  ->  {"text": "..."} now and then, {"done": {...}}
     {"op": "abort"}                                    ->  the reply under way ends, as "aborted"
@@ -50,6 +51,8 @@ class Engine:
         self.n_ctx_train = C.llama_model_n_ctx_train(self.model)
         self.n_ctx = n_ctx or min(2048, self.n_ctx_train)
         self.n_threads = n_threads
+        # The processor always has it; with layers on a GPU llama.cpp looks whether that has it too.
+        self.flash_attn = C.LLAMA_FLASH_ATTN_TYPE_AUTO if n_gpu_layers else C.LLAMA_FLASH_ATTN_TYPE_ENABLED
         self.context = self._make_context()
         self._threads = _keep_threads(self.context, n_threads)
         self.load_s = time.perf_counter() - started
@@ -77,6 +80,7 @@ class Engine:
         settings.n_ctx = self.n_ctx
         settings.n_threads = settings.n_threads_batch = self.n_threads
         settings.no_perf = False  # llama.cpp's own clock, to hold against ours
+        settings.flash_attn_type = self.flash_attn
         context = C.llama_init_from_model(self.model, settings)
         if not context:
             raise Refused(
@@ -314,6 +318,7 @@ class Engine:
             "n_ctx": self.n_ctx,
             "n_ctx_train": self.n_ctx_train,
             "n_threads": self.n_threads,
+            "flash_attn": {C.LLAMA_FLASH_ATTN_TYPE_ENABLED: "on"}.get(self.flash_attn, "auto"),
             "parameters": C.llama_model_n_params(self.model),
             "weights_bytes": C.llama_model_size(self.model),
             "n_vocab": self.n_vocab,
@@ -483,6 +488,7 @@ def main() -> None:
     requests = Requests()
     requests.start()
     start()
+    answer(up=True)
     engine = None
     while True:
         request = requests.waiting.get()
