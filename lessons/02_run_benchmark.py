@@ -56,7 +56,8 @@ tests = pd.DataFrame([{"configuration": t.configuration.label, "purpose": t.purp
 tests.value_counts(["configuration", "purpose"]).unstack()
 
 # %% [markdown]
-# Each number in this table is a count of requests. A plan is checked as it is made, so that a typing error
+# Each number is a count of requests: every prompt as often as there are trials, and ten of forced length (64
+# tokens in, 128 out) for each model. A plan is checked as it is made, so that a typing error
 # costs a second and not an evening:
 
 # %%
@@ -66,13 +67,13 @@ except BenchkitError as error:
     print(error)
 
 # %% [markdown]
-# How long will it take? At most the longest reply each time, divided by the speed of lesson 01. It is worth
-# the ten seconds: large models on small machines turn "a few prompts" into a night.
+# How long will it take? The longest reply each time, divided by the speed of lesson 01; reading the prompts
+# and loading come on top. It is worth the ten seconds: large models on small machines turn "a few prompts" into a night.
 
 # %%
 tokens = sum(test.options["max_tokens"] for test in plan.tests())
-for tokens_per_s in (1000, 100, 10):
-    print(f"at {tokens_per_s:4d} tokens/s: at most {bench.duration(tokens / tokens_per_s)}")
+for tokens_per_s in (1000, 100, 10, 1):
+    print(f"at {tokens_per_s:4d} tokens/s: {bench.duration(tokens / tokens_per_s)} of writing, if every reply is as long as allowed")
 
 # %% [markdown]
 # ## Run it
@@ -152,6 +153,10 @@ print("the manifest holds:", ", ".join(run.manifest))
 summary = pd.DataFrame(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
 summary[["model", "prompt_id", "trial", "latency_s", "n_output_tokens", "n_passed", "n_checks"]].head(6)
 
+# %% [markdown]
+# Is one trial far slower than the other two of its prompt? The model and the prompt are the same, so that was
+# the computer. It is why each prompt is asked more than once, and why lesson 03 begins with a median.
+
 # %%
 assert {"model", "prompt", "response", "latency_s"} <= set(summary.columns)
 assert len(summary) == (tests["purpose"] == "quality").sum()
@@ -162,9 +167,19 @@ print("one row for each request that was judged")
 #
 # 1. Run the cell under "Run it" once more. How long does it take, and why?
 # 2. Set `temperature = 0.8` and a new `output_folder`. In how many prompts do the three trials agree now?
-# 3. Write three prompts of your own into `mine.txt`, one a line, and set `prompts` to its path. What can
-#    be measured without checks, and what not?
-# 4. Kill the kernel in the middle of a long run (Kernel ▸ Restart), then run all cells. What was lost?
+# 3. Write three prompts of your own into `mine.txt`, one a line, set `prompts` to its full path and
+#    `output_folder` to a new one. What can be measured without checks, and what not?
+# 4. Set `trials = 200` and a new `output_folder`, run, and restart the kernel in the middle (Kernel ▸ Restart).
+#    Then run all cells. What was lost?
+#
+# <details><summary>Answers</summary>
+#
+# 1. A second or two: the models are not even loaded, because nothing is missing.
+# 2. Count them: `summary.groupby(["model", "prompt_id"])["response"].nunique()`.
+# 3. Every time, speed and length; nothing about right and wrong.
+# 4. At most the one reply that was being written.
+#
+# </details>
 #
 # **Next:** [03 · Analyze results](03_analyze_results.ipynb), with `run_folder = "benchmark_outputs/lesson_02"`
 # for your own numbers, or as it stands for a larger run that comes with the toolkit.

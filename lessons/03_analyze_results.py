@@ -56,7 +56,7 @@ print(f"{artifact['file']}: {by_hand_s:.6f} s")
 #
 # Take one configuration, and only replies that stopped by themselves. Some prompts ask for one word, some
 # for a story, so latencies differ from prompt to prompt for good reason. The **mean** is the one to add up
-# (60 prompts take 60 means); the **median** is the typical prompt, and a few very long replies do not move it.
+# (60 such prompts take about 60 means, if no trial is disturbed); the **median** is the typical prompt, and a few very long replies do not move it.
 
 # %%
 name = results["configuration"].iloc[0]
@@ -86,14 +86,15 @@ for label, interval in (("prompts", honest), ("requests", too_sure)):
         print(f"counting {label}: {interval.low:.4f} to {interval.high:.4f} s, n = {interval.n}")
 
 # %% [markdown]
-# The second interval is the narrower one, and it is not better but wrong: repeating a prompt was mistaken
-# for knowing more prompts. So: first the median over the trials of each prompt, then everything else.
+# Counting requests gives a narrower interval, or one where there should be none. It is not better but wrong:
+# repeating a prompt was mistaken for knowing more prompts. So: first the median over the trials of each prompt, then everything else.
 
 # %% [markdown]
 # ## The tail: P95 and P99
 #
-# **P95** is the time that 95 % of prompts stay below: the wait that one user in twenty exceeds. To say
-# anything about the last five percent you need some of them. With 59 prompts the chance that all stay
+# **P95** is the time that 95 % of prompts stay below, each by the median of its trials: one *prompt* in twenty is
+# typically slower. Single requests vary more, so a user exceeds it somewhat oftener. To say anything about the
+# last five percent you need some of them. With 59 prompts the chance that all stay
 # below the true P95 is 0.95⁵⁹ = 5 %; with fewer it is higher, and then no bound can be given.
 
 # %%
@@ -101,10 +102,11 @@ for q in (50, 90, 95, 99):
     p = stats.percentile(per_prompt, q)
     bound = "" if p.upper is None else f", with 95 % certainty below {p.upper:.4f} s"
     print(f"P{q}: " + (f"{p.value:.4f} s{bound}" if p.value is not None else p.note))
-print(f"maximum: {per_prompt.max():.4f} s, always a fact, never an estimate")
+print(f"slowest prompt: {per_prompt.max():.4f} s; slowest request: {natural['latency_s'].max():.4f} s: facts, no estimates")
 
 # %% [markdown]
-# A tool that prints a P99 from ten samples prints its maximum under another name.
+# A tool that prints a P99 from ten samples prints its maximum under another name. (P50's bound is one-sided, so
+# it lies a little below the upper end of the two-sided interval further up.)
 
 # %% [markdown]
 # ## Requests and tokens a minute
@@ -126,7 +128,7 @@ print(f"{ratio_of_sums:.0f} tokens/s (ratio of sums), {average_of_rates:.0f} tok
 # %% [markdown]
 # ## The whole table
 #
-# All of this for every configuration. `summarize` does no more than the cells above.
+# The same formulas for every configuration, with waiting, forced decode speed and memory beside them.
 
 # %%
 summary = tables.summarize(results).set_index("configuration")
@@ -135,7 +137,8 @@ summary[["n_prompts", "latency_mean_s", "latency_median_s", "latency_p95_s", "la
 
 # %% [markdown]
 # An empty cell (`NaN`) is an answer too: *not enough prompts to say*. It is never filled with a 0 or a guess.
-# `latency_max_s` is the largest of *all* requests, so a single slow trial shows here, and here only.
+# `latency_max_s` is the largest of *all* requests: a single slow trial shows there and, diluted, in the rates,
+# which sum all requests. The medians hide it.
 
 # %%
 assert summary.loc[name, "latency_median_s"] == per_prompt.median()
@@ -150,14 +153,16 @@ print(summary["latency_note"].iloc[0] or "no note")
 figures.show(*figures.latency_figure(results))
 
 # %% [markdown]
-# Why are some prompts so slow? Because their replies are long. Latency against length shows it, and the
-# slope of each line is the price of one more token:
+# Why are some prompts so slow? Because their replies are long. Latency against length shows it: the slope of
+# each line is the price of one more token, and where it meets the left edge is the wait before the first.
 
 # %%
 figures.show(*figures.length_figure(results))
 
 # %% [markdown]
-# So a model can look fast because it says little. Its speed proper is measured with forced lengths:
+# A short reply gives low latency, so a model can look fast because it says little. Decode speed takes the length
+# out, but not all of it: the open marks far left are replies of a few tokens, whose only gaps are the first, the
+# slowest. So speeds are ranked by the filled marks, replies of one forced length:
 
 # %%
 figures.show(*figures.decode_figure(results))
@@ -181,10 +186,14 @@ for reason in verdict.reasons + verdict.notes:
 # %% [markdown]
 # ## Where the time of one request went
 #
-# The engine has a clock of its own. Put its figures into the client's, and every millisecond has a name:
+# The engine has a clock of its own. Put its figures into the client's, and every millisecond has a name.
+# *dispatch*: late against a schedule (none here: NaN). *queue*, *load*: waiting for the engine, loading the model.
+# *prefill*: reading the prompt. *decode*: writing. *delivery*: the way through the pipe and back.
 
 # %%
-pd.Series(metrics.ledger(recording), name="ms").round(3)
+parts = pd.Series(metrics.ledger(recording), name="ms")
+assert abs(parts.sum() - 1000 * by_hand_s) < 1e-6  # they add up to the latency
+parts.round(3)
 
 # %% [markdown]
 # What neither clock accounts for is shown as `unexplained`. Above 5 % of the time, the verdict says so.
@@ -194,7 +203,18 @@ pd.Series(metrics.ledger(recording), name="ms").round(3)
 #
 # 1. Keep only ten prompts (`per_prompt.head(10)`) and give the percentiles again. Which survive?
 # 2. Which single prompt has the largest latency in `per_prompt`? Read its reply: is it the longest one?
-# 3. Add 1 second to a single latency in `natural`. Which of mean, median and maximum notice?
+# 3. `slow = natural["latency_s"].copy(); slow.iloc[0] += 1`. Compare mean, median and maximum of `slow` with those
+#    of `slow.groupby(natural["prompt_id"]).median()`. Which notice, and which should?
 # 4. Set `run_folder` to your run of lesson 02 and go through again. What may you still say with its few prompts?
+#
+# <details><summary>Answers</summary>
+#
+# 1. P50 only: P90 needs 29 prompts.
+# 2. `per_prompt.idxmax()`; usually yes: latency is mostly length.
+# 3. Of all requests, mean and maximum notice; of the medians by prompt, none: one disturbed trial of three is
+#    outvoted. The disturbance was the computer's, so hiding it is right here, and the maximum of all requests tells it.
+# 4. What these prompts took. Nothing about other prompts: no interval, no percentile.
+#
+# </details>
 #
 # **Next:** [04 · Output quality](04_output_quality.ipynb): fast is no use if it is wrong.

@@ -15,6 +15,7 @@ import json
 import pandas as pd
 
 from benchkit import figures, machine, places, quality, stats, tables
+from benchkit.prompts import load_prompts
 from benchkit.runs import open_run
 
 pd.set_option("display.precision", 3, "display.max_colwidth", 60)
@@ -41,14 +42,15 @@ for check in row["checks"]:
     print(f"{check['check']}: {'passed' if check['passed'] else 'failed'}: {check['reason']}")
 
 # %% [markdown]
-# A reply is *correct* when every check of its prompt passed. Where you disagree with a reason, note it:
-# the last section is about that.
+# A reply is *correct* when every check *that was run* passed. In this run generated code was not run: there,
+# "correct" means only that a function of that name parses. Where you disagree with a reason, note it: the last
+# section is about that.
 
 # %% [markdown]
 # ## Write a check yourself
 #
 # "Extract JSON with keys {name, email}": what could a rule look at? Three questions. Does it parse? Are the
-# keys there? Is there nothing else around it? Here in nine lines:
+# keys there? Is there nothing else around it? Here in seven lines:
 
 # %%
 def my_json_quality(text, required):
@@ -64,7 +66,7 @@ my_json_quality('{"name": "Sam", "email": "sam@example.com"}', ["name", "email"]
 
 # %% [markdown]
 # `isinstance(value, dict)` matters: `[1, 2]` and `3` are valid JSON as well, and asking a number for its keys
-# would crash the check. Now let both versions, yours and the package's, judge what models really write.
+# would crash the check. Now let both versions, yours and the package's, judge six replies of kinds that models write.
 
 # %%
 replies = {
@@ -78,7 +80,7 @@ replies = {
 required = ["name", "email"]
 mine = pd.DataFrame({label: my_json_quality(text, required) for label, text in replies.items()}).T
 package = pd.DataFrame({label: quality.check_json_quality(text, required) for label, text in replies.items()}).T
-package.assign(same_as_mine=(mine == package).all(axis=1))
+pd.concat({"mine": mine, "package": package}, axis=1)
 
 # %% [markdown]
 # They differ where JSON is wrapped in something. Yours calls that broken; the package says *valid, but with
@@ -108,7 +110,7 @@ for result in (quality.valid_json(invented), quality.required_keys(invented, key
 # rates are compatible with what was seen.
 
 # %%
-for passed, n in ((3, 3), (6, 6), (54, 60), (540, 600)):
+for passed, n in ((3, 3), (6, 6), (54, 60), (216, 240)):
     interval = stats.wilson(passed, n)
     print(f"{passed:3d} of {n:3d}: {passed / n:4.0%} seen, {interval.low:4.0%} to {interval.high:4.0%} plausible")
 
@@ -133,8 +135,8 @@ figures.show(*figures.quality_figure(results))
 
 # %% [markdown]
 # Read along a row: is there a category that every model gets, one that none gets, one that separates them?
-# Only the last kind tells models apart. (Generated code runs only when a plan says `run_code: true`; otherwise
-# `code` counts what can be seen without running it.) By check, it shows *how* replies fail:
+# Only the last kind tells models apart. But each cell is only six prompts: 2/6 against 4/6 is not a difference
+# (their intervals are 10–70 % and 30–90 %). By check, the same replies show *how* they fail:
 
 # %%
 figures.show(*figures.checks_figure(results))
@@ -155,16 +157,27 @@ for verdict, result in cases:
     print(f"{verdict:25s} {result.check}: {'passed' if result.passed else 'failed'}: {result.reason}")
 
 # %% [markdown]
-# So read some replies. Not all: draw a few from each side with a fixed seed, and decide for yourself before
-# you look at the column `correct`.
+# So read some replies. Not all: a few from each side, drawn with a fixed seed and shuffled. Write down *right* or
+# *wrong* for each number, and only then run the cell after it.
 
 # %%
-sample = judged.groupby("correct").sample(2, random_state=1, replace=True)
-sample[["configuration", "prompt", "response", "correct"]]
+one_each = judged.sample(frac=1, random_state=1).drop_duplicates("prompt_id")
+sample = pd.concat([part.head(3) for _, part in one_each.groupby("correct")])
+sample = sample.sample(frac=1, random_state=1).reset_index(drop=True)
+for i, row in sample.iterrows():
+    print(f"{i}. {row['prompt']}\n   → {row['response'][:400]}\n")
+
+# %%
+sample[["configuration", "category", "correct"]]
 
 # %% [markdown]
-# If you disagree with more than a few in a hundred, mend the check and judge the run again: the replies are
-# on disk, and no model has to be asked twice.
+# Where you disagree, ask the check for its reason. If the check is wrong, mend it, restart the kernel, and ask it
+# again about the stored reply: no model has to be asked twice. (The run's own files keep their old verdict.)
+
+# %%
+asked = {prompt.id: prompt for prompt in load_prompts(row["prompt_set"])}
+for result in quality.run_checks(row["response"], asked[row["prompt_id"]]):
+    print(f"{result.check}: {'passed' if result.passed else 'not run' if result.passed is None else 'failed'}: {result.reason}")
 
 # %% [markdown]
 # ## Questions to try
@@ -173,6 +186,15 @@ sample[["configuration", "prompt", "response", "correct"]]
 # 2. "Yes." passes a length limit of 20 words. Which second check of `quality.CHECKS` would catch it?
 # 3. In how many prompts do all trials of one configuration give the very same reply? Use
 #    `judged.groupby(["configuration", "prompt_id"])["response"].nunique()`.
-# 4. How many prompts would you need to tell 90 % from 95 %? Try `stats.wilson` until the intervals part.
+# 4. How many prompts until the Wilson intervals of 90 % and 95 % part? Why does lesson 05 need fewer?
+#
+# <details><summary>Answers</summary>
+#
+# 1. "in a code fence": you have decided that a program would cut it out.
+# 2. `key_facts` or `exact`: a length limit says nothing about what is said.
+# 3. At temperature 0 in all of them, or nearly: three trials, one reply.
+# 4. About 440. It compares prompt by prompt, and prompts that both models get (or neither) tell nothing.
+#
+# </details>
 #
 # **Next:** [05 · Compare models](05_compare_models.ipynb): speed and quality on one page.

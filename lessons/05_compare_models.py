@@ -32,12 +32,12 @@ print(", ".join(names))
 # %% [markdown]
 # ## Same prompts, side by side
 #
-# The first and the last of these configurations answered the *same* prompts. So compare prompt by prompt: a
-# long prompt is long for both, and cancels. Their medians, compared as if the prompts had been different,
-# leave that in as noise.
+# The last two of these configurations answered the *same* prompts. So compare prompt by prompt: a prompt with a
+# long reply is long for both, and most of that cancels. First their medians, as if the prompts had been
+# different; do the two intervals overlap?
 
 # %%
-a, b = names[0], names[-1]
+a, b = names[-2], names[-1]
 natural = results[results["purpose"] == "quality"]
 latency = natural.groupby(["configuration", "prompt_set", "prompt_id"])["latency_s"].median()
 for name in (a, b):
@@ -57,7 +57,10 @@ print(f"95 % interval {number(c.low)} to {number(c.high)}, n = {c.n} prompts: {c
 # %% [markdown]
 # ## Every question at once
 #
-# `compare` does the same for decode speed (forced lengths only), waiting, quality and cost.
+# `compare` asks this of decode speed (forced lengths only), waiting, quality and cost. Mind the direction: for
+# seconds and ms a ratio *below* 1 speaks for A, for tokens/s one *above* 1. The pass rate has no ratio but a
+# *difference* A − B (−0.28 would be 28 points fewer), and low and high bound that; seconds per correct answer is
+# a ratio of totals.
 
 # %%
 print(f"A = {a}, B = {b}")
@@ -75,8 +78,10 @@ asked = every[every["metric"].isin(["decode_tokens_per_s", "pass_rate", "seconds
 asked.pivot(index=["a", "b"], columns="metric", values="verdict")
 
 # %% [markdown]
-# Each verdict errs at most once in twenty. Ask twenty questions, and one error is to be expected: so decide
-# *before* you look which question matters to you, and read the others as hints.
+# Where two models do not differ, such a verdict still names one about once in twenty times (seconds per correct:
+# up to 7 in 100). So twenty questions about equal models give about one false winner; and "not distinguishable"
+# misses real differences when prompts are few. Decide *before* you look which question matters to you, and read
+# the others as hints.
 
 # %% [markdown]
 # ## How small a difference can this machine see?
@@ -88,14 +93,17 @@ asked.pivot(index=["a", "b"], columns="metric", values="verdict")
 tables.smallest_distinguishable(results)
 
 # %% [markdown]
-# 1.05 means: a difference of 5 % between two models would drown on this machine. Empty cells: fewer than six
-# prompts, or one trial only. A quieter machine or more prompts make these numbers smaller; decimals do not.
+# 1.05 means: of two models, a difference under about 5 % would drown in this machine's noise. (These columns are
+# of natural replies, one trial each; decode speed is compared on forced replies, so read that column as a guide.)
+# Empty cells: fewer than six prompts, or one trial only. A quieter machine or more prompts make these numbers
+# smaller; decimals do not.
 
 # %% [markdown]
 # ## Speed against quality
 #
-# One page, both intervals. Up is better, right is faster. A model on the *front* is beaten by no other in both
-# at once: which of those is best depends on what you need, not on the data.
+# One page, both intervals. Up is better, right is faster. A model is on the *front* (Pareto front) if no other is
+# at least as good in both and better in one. Which of those is best depends on what you need, not on the data.
+# The front is drawn through the estimates: where intervals overlap, it may be drawn otherwise tomorrow.
 
 # %%
 summary = tables.summarize(results)
@@ -104,8 +112,9 @@ figures.show(*figures.tradeoff_figure(summary))
 # %% [markdown]
 # ## Seconds per correct answer
 #
-# A single number that joins the two: how long you wait, on average, until a *correct* answer is there. Wrong
-# answers cost their time, too. A slow model can win here, if the fast one has to be asked again and again.
+# A single number that joins the two: the time spent on all prompts, divided by the number of right answers. Wrong
+# answers cost their time, too, so a slow model can win if the fast one is mostly wrong. It does not mean "ask
+# again until right": at temperature 0 the same question gets the same answer.
 
 # %%
 figures.show(*figures.seconds_per_correct_figure(summary))
@@ -118,7 +127,7 @@ figures.show(*figures.seconds_per_correct_figure(summary))
 # ## What it costs in memory
 #
 # The peak of each model's own process, above what it needed before the model was loaded, and beside it the
-# size of the model's file:
+# size of the model's file (dashed) and what a typical reply added and did not give back (diamond):
 
 # %%
 figures.show(*figures.memory_figure(results))
@@ -130,7 +139,8 @@ figures.show(*figures.memory_figure(results))
 # %% [markdown]
 # ## Which model, then?
 #
-# Four questions, four answers. A winner is named only if the data tell it from **every** other configuration.
+# Four questions, four answers. A winner is named only if the data tell it from **every** other configuration and,
+# where time decides, only if nothing disturbed the measurement.
 
 # %%
 for card in tables.cards(results):
@@ -147,7 +157,8 @@ for card in tables.cards(results):
 # | thousands of answers over night | seconds per correct answer | wrong answers that nobody notices |
 # | to fit into little memory | file size and peak memory | quality lost by quantising: compare, do not assume |
 #
-# When two are not distinguishable, take the smaller, and do not let a third decimal decide.
+# "Not distinguishable" does not mean equal. Look at the interval: if even its worse end would not matter to you,
+# take the smaller model; if it would, ask more prompts. A third decimal decides nothing.
 
 # %% [markdown]
 # ## One file to hand on
@@ -170,10 +181,10 @@ for run in runs:
 # %% [markdown]
 # ## Questions to try
 #
-# 1. Compare two configurations next to each other in size, `tables.compare(results, names[0], names[1])`.
-#    Which rows are no longer distinguishable?
+# 1. Compare the two that differ most, `tables.compare(results, names[0], names[-1])`. Which verdicts change, and
+#    which interval moved most?
 # 2. Keep one category, `results[results["category"] == "arithmetic"]`, and ask for the cards again. What
-#    happens to the winners, and why is that the honest answer?
-# 3. Run `prompts/plans/null_run.yaml` (`benchkit run prompts/plans/null_run.yaml`), a model against itself,
-#    and open it here. Does any card name a winner?
+#    happens to the winners, and why is that the honest answer? (The forced replies have no category: they are gone.)
+# 3. Run a model against itself, `benchkit run null_run --out benchmark_outputs/null`, and open it here with
+#    `run_folders = ["benchmark_outputs/null"]`. Does any card name a winner?
 # 4. Which of your own tasks would reverse the ranking? Write six prompts for it, with checks, and find out.
