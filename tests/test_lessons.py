@@ -289,7 +289,7 @@ def test_nbval_fails_on_a_wrong_number_in_a_notebook(tmp_path):
     lesson = next(path for path in LESSONS if path.name.startswith("04"))
     notebook = committed(lesson)
     cell = next(c for c in notebook.cells if any("plausible" in o.get("text", "") for o in c.get("outputs", [])))
-    cell.outputs[0].text = cell.outputs[0].text.replace("600", "601")
+    cell.outputs[0].text = cell.outputs[0].text.replace("240", "241")
     copy = tmp_path / "wrong.ipynb"
     nbformat.write(notebook, copy)
     command = [sys.executable, "-m", "pytest", "-q", "--nbval", "--nbval-current-env", "-p", "no:cacheprovider",
