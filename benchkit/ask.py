@@ -23,6 +23,7 @@ def ask(
     model: str,
     prompt: str,
     *,
+    host: str | None = None,
     n_ctx: int | None = None,
     n_threads: int | None = None,
     n_gpu_layers: int = 0,
@@ -35,7 +36,7 @@ def ask(
     warmed up first, unrecorded, because a fresh engine decodes at half its speed.
     """
     chosen = Options(**options)
-    with connect(model, n_ctx=n_ctx, n_threads=n_threads, n_gpu_layers=n_gpu_layers) as backend:
+    with connect(model, host=host, n_ctx=n_ctx, n_threads=n_threads, n_gpu_layers=n_gpu_layers) as backend:
         warm_up(backend, fresh=True, timeout_s=chosen.timeout_s)
         recording = backend.stream(prompt, chosen, on_text)
         load_s = backend.load_s

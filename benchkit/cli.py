@@ -159,6 +159,8 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
         _define_compare,
         _define_report,
         _define_export,
+        _define_load,
+        _define_servers,
         _define_notebook,
     ):
         define(add)
@@ -191,12 +193,13 @@ class _Version(argparse.Action):
 def _define_ask(add: Callable[..., Parser]) -> None:
     ask = add("ask", _ask, "ask a model one question; show its reply, and how fast it came")
     ask.add_argument(
-        "model", help="gguf:pocket-s, gguf:pocket-s:Q4_K_M, gguf:/path/to/model.gguf; see `benchkit models`"
+        "model", help="gguf:pocket-s, gguf:/path/to/model.gguf, ollama:MODEL, openai:MODEL; see `benchkit models`"
     )
     ask.add_argument("prompt", help="the question; - reads it from standard input")
     ask.add_argument(
         "--max-tokens", type=int, default=256, metavar="N", help="stop after N tokens (default 256)"
     )
+    ask.add_argument("--host", metavar="URL", help="the server of an ollama: or openai: model")
     ask.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: the physical cores)")
     ask.add_argument(
         "--gpu-layers", type=int, default=0, metavar="N", help="layers on a GPU, -1 for all (default 0)"
@@ -290,6 +293,57 @@ def _define_export(add: Callable[..., Parser]) -> None:
         export.add_argument(f"--{kind}", type=Path, metavar="FILE", help=f"write FILE ({what})")
 
 
+def _define_load(add: Callable[..., Parser]) -> None:
+    load = add("load", _load, "ask a server many things at once: rates, waiting, errors, and whether to trust them")
+    load.add_argument("model", help="openai:MODEL with --host, or ollama:MODEL")
+    load.add_argument("--host", metavar="URL", help="the server's address; for OpenAI-compatible ones with /v1")
+    load.add_argument(
+        "--profile", default="concurrent", metavar="NAME",
+        help="synchronous, concurrent (default), throughput, constant, poisson or sweep",
+    )  # fmt: skip
+    load.add_argument("--concurrency", type=int, metavar="N", help="concurrent: N at a time (default 32)")
+    load.add_argument("--requests", type=int, metavar="N", help="how many are sent (default 128)")
+    load.add_argument("--rate", type=float, metavar="R", help="constant, poisson: R requests a second")
+    load.add_argument("--duration", type=float, metavar="S", help="send for S seconds, instead of or besides --requests")
+    load.add_argument("--prompts", default="course", metavar="SET|FILE", help="a prompt set, a .txt or a .jsonl file")
+    load.add_argument("--max-tokens", type=int, default=128, metavar="N", help="stop a reply after N tokens (default 128)")
+    load.add_argument("--ignore-eos", action="store_true", help="exactly N tokens, where the server can do that")
+    load.add_argument("--timeout", type=float, default=120.0, metavar="S", help="cut a reply off after S seconds")
+    load.add_argument("--seed", type=int, default=1234, metavar="N", help="of the schedule (default 1234)")
+    load.add_argument(
+        "--slo", action="append", default=[], metavar="NAME=LIMIT",
+        help="for goodput: ttft_ms=200, tpot_ms=50, response_time_s=2 …",
+    )  # fmt: skip
+    load.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: in benchmark_outputs)")
+    _json(load)
+
+
+def _define_servers(add: Callable[..., Parser]) -> None:
+    serve = add("serve", _serve, "serve models to programs on this computer, as Ollama and OpenAI would")
+    serve.add_argument("models", nargs="*", default=["gguf:pocket-s"], metavar="MODEL", help="default: gguf:pocket-s")
+    serve.add_argument("--port", type=int, metavar="N", help="default 11434, Ollama's own; with --truth 11435")
+    serve.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: the physical cores)")
+    serve.add_argument("--truth", action="store_true", help="no model: a server whose timing is known, to weigh with")
+    serve.add_argument(
+        "--script", action="append", default=[], metavar="KEY=VALUE",
+        help="with --truth: how replies go, for instance ttft_ms=20",
+    )  # fmt: skip
+    give = add("to-ollama", _to_ollama, "give the shipped models to your own Ollama")
+    give.add_argument("models", nargs="*", metavar="MODEL", help="default: all shipped models")
+    give.add_argument("--host", metavar="URL", help="where Ollama is (default: OLLAMA_HOST, else this computer)")
+    weigh = add("weigh", _weigh, "weigh the instrument itself: how far its numbers are from the truth")
+    weigh.add_argument("--streams", type=_whole_numbers, metavar="1,32", help="default: 1,32,128,512")
+    weigh.add_argument("--ttft", type=float, metavar="MS", help="time to first token (default 200)")
+    weigh.add_argument("--gap", type=float, metavar="MS", help="time between tokens (default 20)")
+    weigh.add_argument("--tokens", type=int, metavar="N", help="tokens in a reply (default 32)")
+    weigh.add_argument("--quick", action="store_true", help="under 20 s: 1, 32, 128 streams, short replies")
+    _json(weigh)
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
 def _define_notebook(add: Callable[..., Parser]) -> None:
     notebook = add("notebook", _notebook, "run a lesson from top to bottom without a browser")
     notebook.add_argument("name", metavar="NAME", help="02_run_benchmark, 02, or a path to a notebook")
@@ -341,7 +395,7 @@ def _ask(arguments: argparse.Namespace) -> int:
     _say(f"loading {arguments.model} and warming it up, unrecorded …")
     answer = ask(
         arguments.model, _read_stdin() if arguments.prompt == "-" else arguments.prompt,
-        n_ctx=arguments.context, n_threads=arguments.threads, n_gpu_layers=arguments.gpu_layers,
+        host=arguments.host, n_ctx=arguments.context, n_threads=arguments.threads, n_gpu_layers=arguments.gpu_layers,
         on_text=None if arguments.json else show, **options,
     )  # fmt: skip
     _print_json(answer) if arguments.json else print(f"\n{visible(one_line(answer))}")
@@ -490,4 +544,68 @@ def _demo(arguments: argparse.Namespace) -> int:
     from benchkit.demo import demo
 
     demo(arguments.out)
+    return 0
+
+
+def _load(arguments: argparse.Namespace) -> int:
+    from benchkit import traffic
+    from benchkit.load import load
+
+    names = ("profile", "concurrency", "requests", "rate", "prompts", "max_tokens", "ignore_eos", "seed", "out")
+    found = load(
+        arguments.model, arguments.host, duration_s=arguments.duration, timeout_s=arguments.timeout,
+        slo=_limits(arguments.slo), **{name: getattr(arguments, name) for name in names},
+    )  # fmt: skip
+    _print_json(found) if arguments.json else print(traffic.as_text(found))
+    return 0
+
+
+def _limits(words: list[str]) -> dict[str, Any] | None:
+    """`ttft_ms=200` as a limit; what is no number is refused where limits are checked."""
+    pairs = [word.partition("=") for word in words]
+    try:
+        return {name: float(limit) for name, _, limit in pairs} or None
+    except ValueError:
+        raise BadCommand(f"--slo {' '.join(words)}: write NAME=NUMBER, for instance --slo ttft_ms=200.") from None
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    if not arguments.truth:
+        from benchkit.serve import serve
+
+        serve(arguments.models, 11434 if arguments.port is None else arguments.port, arguments.threads)
+        return 0
+    from benchkit import truth
+    from benchkit.script import read_script
+
+    words = (word.partition("=") for word in arguments.script)
+    script = read_script({key: _value(text) for key, _, text in words})
+    port = truth.PORT if arguments.port is None else arguments.port
+    truth.serve(port, script, ready=lambda url: _say(f"the truth is at {url} (Ctrl-C ends it)"))
+    return 0
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text  # `read_script` says what is allowed
+
+
+def _to_ollama(arguments: argparse.Namespace) -> int:
+    from benchkit.backends.ollama_create import to_ollama
+
+    for name in to_ollama(arguments.models or None, arguments.host):
+        print(f"ollama run {name}")
+    return 0
+
+
+def _weigh(arguments: argparse.Namespace) -> int:
+    from benchkit.weigh import QUICK, as_text, weigh
+
+    given = {"streams": arguments.streams, "ttft_ms": arguments.ttft, "gap_ms": arguments.gap,
+             "n_tokens": arguments.tokens}  # fmt: skip
+    asked = {name: value for name, value in given.items() if value is not None}
+    found = weigh(**{**(QUICK if arguments.quick else {}), **asked}, say=_say)
+    _print_json(found) if arguments.json else print(as_text(found))
     return 0

@@ -31,7 +31,9 @@ def bounds(lines) -> dict[str, str]:
 
 
 def conda_packages() -> dict[str, str]:
-    return bounds(yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"])
+    lines = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    by_pip = [line for part in lines if isinstance(part, dict) for line in part["pip"]]
+    return bounds([line for line in lines if isinstance(line, str)] + by_pip)
 
 
 def test_the_script_reads_pyproject_as_toml_does():

@@ -13,27 +13,56 @@ from .base import Backend, Options
 
 __all__ = ["Backend", "Options", "connect", "find_models"]
 
-LATER = {"ollama": "a model served by Ollama", "openai": "a model behind an OpenAI-compatible server"}
+SERVED = ("ollama", "openai")
 ALLOWED = (
     "Write gguf:pocket-s (a model that ships with benchkit), gguf:pocket-s:Q4_K_M (the same, quantised), "
-    "or gguf:PATH (any GGUF file on this computer)."
+    "gguf:PATH (any GGUF file on this computer), ollama:MODEL (a model of your Ollama), openai:MODEL with its "
+    "host (any OpenAI-compatible server), or replay:FOLDER (a recorded run)."
 )
 
 
 def connect(
-    name: str, *, n_ctx: int | None = None, n_threads: int | None = None, n_gpu_layers: int = 0
+    name: str,
+    *,
+    host: str | None = None,
+    n_ctx: int | None = None,
+    n_threads: int | None = None,
+    n_gpu_layers: int = 0,
 ) -> Backend:
     """Load a model and return it, ready for `stream`.
 
     `gguf:pocket-s` ships with benchkit, `gguf:pocket-s:Q4_K_M` is its quantised variant, made when first
-    asked for, `gguf:PATH` is any GGUF file. `n_ctx` is the context in tokens, for prompt and reply
+    asked for, `gguf:PATH` is any GGUF file. `ollama:MODEL` is a model of an Ollama (`host`, else `OLLAMA_HOST`,
+    else this computer), `openai:MODEL` one behind an OpenAI-compatible server (`host` is its URL with /v1), and
+    `replay:FOLDER` plays a recorded run again. `n_ctx` is the context in tokens, for prompt and reply
     together (default: the model's own, at most 2,048), `n_threads` defaults to the physical cores,
     `n_gpu_layers` to 0, the processor alone. Raises `ModelError` with what to do.
     """
+    scheme, _, rest = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if scheme in SERVED and rest:
+        if n_threads is not None or n_gpu_layers or (scheme == "openai" and n_ctx is not None):
+            raise ModelError(f"{name}: threads, GPU layers and, for openai:, the context are set in the server itself.")
+        return _served(name, scheme, rest, host, n_ctx)
+    if host is not None:
+        raise ModelError(f"{name}: a host is for ollama: and openai: models; this one is not on a server.")
+    if scheme == "replay" and rest:
+        from .replay import ReplayBackend, split_name
+
+        return ReplayBackend(name, split_name(rest)[0])
     from .gguf import GgufBackend
 
     path = locate(name)
     return GgufBackend(name, path, n_ctx=n_ctx, n_threads=n_threads, n_gpu_layers=n_gpu_layers)
+
+
+def _served(name: str, scheme: str, model: str, host: str | None, n_ctx: int | None) -> Backend:
+    if scheme == "ollama":
+        from .ollama import OllamaBackend
+
+        return OllamaBackend(name, model, host, n_ctx)
+    from .openai_compatible import OpenAIBackend
+
+    return OpenAIBackend(name, model, host)
 
 
 def locate(name: str) -> Path:
@@ -43,8 +72,8 @@ def locate(name: str) -> Path:
     scheme, colon, rest = name.partition(":")
     if not colon and name in _pocket_models():
         raise ModelError(f"{name}: which backend? Write gguf:{name}.")
-    if scheme in LATER:
-        raise ModelError(f"{name}: {LATER[scheme]} comes with a later release. Today: {ALLOWED}")
+    if scheme in SERVED and rest:
+        raise ModelError(f"{name} is on a server, there is no file of it here.")
     if scheme != "gguf" or not rest:
         raise ModelError(f"{name!r} is not a model name that benchkit knows. {ALLOWED}")
     where, quant = split_variant(rest)

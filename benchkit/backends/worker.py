@@ -5,6 +5,7 @@ It is started by `benchkit.backends.gguf` and spoken to over pipes, one JSON obj
     it has started                                     ->  {"up": true}: time to look at its memory
     {"op": "load", "path": ..., "n_ctx": ...}          ->  {"ready": {...}} or {"failed": "why"}
     {"op": "generate", "prompt": ..., "options": ...}  ->  {"text": "..."} now and then, {"done": {...}}
+    {"op": "render" | "tokenize" | "detokenize", ...}  ->  {"done": the text or the tokens}
     {"op": "abort"}                                    ->  the reply under way ends, as "aborted"
     the pipe closes                                    ->  the process ends at once
 
@@ -109,10 +110,14 @@ class Engine:
         return self.piece(token, True).decode("utf-8", "replace") if token >= 0 else ""
 
     def _prompt_text(self, prompt: str, raw: bool) -> str:
-        if raw or self.template is None:
-            return prompt
+        return prompt if raw else self.render([{"role": "user", "content": prompt}])
+
+    def render(self, messages: list[dict[str, str]]) -> str:
+        """A conversation as the text that the model was trained to continue."""
+        if self.template is None:
+            return "\n".join(message["content"] for message in messages)
         return self.template(
-            messages=[{"role": "user", "content": prompt}],
+            messages=messages,
             add_generation_prompt=True,
             bos_token=self._special(C.llama_vocab_bos(self.vocab)),
             eos_token=self._special(C.llama_vocab_eos(self.vocab)),
@@ -131,10 +136,20 @@ class Engine:
                 return tokens[:n]
             size = -n
 
+    def detokenize(self, tokens: list[int]) -> str:
+        """The text of tokens, the special ones included."""
+        if not all(0 <= token < self.n_vocab for token in tokens):
+            raise Refused(f"Not a token of this model: its tokens are the numbers 0 to {self.n_vocab - 1}.")
+        return b"".join(self.piece(token, True) for token in tokens).decode("utf-8", "replace")
+
     # -- tokens become a reply --------------------------------------------------------------------
 
     def generate(
-        self, prompt: str, options: dict[str, Any], show: Callable[[str], None] | None
+        self,
+        prompt: str,
+        options: dict[str, Any],
+        show: Callable[[str], None] | None,
+        show_every_ns: int = SHOW_EVERY_NS,
     ) -> dict[str, Any]:
         """One reply: its tokens with their times, why it ended, and what llama.cpp's own clock says."""
         began = time.perf_counter_ns()
@@ -142,7 +157,8 @@ class Engine:
         limit = self._limit(len(ids), options)
         n_cached = self._keep_prefix(ids, options["cache"])
         C.llama_perf_context_reset(self.context)
-        chain = self._sampler(options)
+        chain = self._sampler(options, ids)
+        self._show_every_ns = show_every_ns
         tokens: list[int] = []
         stamps: list[int] = []
         gc.disable()  # a garbage collection would fall on some token and make it look slow
@@ -234,8 +250,11 @@ class Engine:
                 return _not_decoded(status), None
         return None, batches[-1]
 
-    def _sampler(self, options: dict[str, Any]) -> Any:
-        """llama.cpp's sampler chain: temperature 0 is 'take the most likely token'."""
+    def _sampler(self, options: dict[str, Any], ids: list[int]) -> Any:
+        """llama.cpp's sampler chain: temperature 0 is 'take the most likely token'.
+
+        `penalties`, `typical_p` and `min_p` are Ollama's; only `benchkit serve` asks for them.
+        """
         settings = C.llama_sampler_chain_default_params()
         settings.no_perf = False
         chain = C.llama_sampler_chain_init(settings)
@@ -244,12 +263,22 @@ class Engine:
             biases = [C.llama_logit_bias(token, float("-inf")) for token in self.textless]
             array = (C.llama_logit_bias * len(biases))(*biases)
             add(C.llama_sampler_init_logit_bias(self.n_vocab, len(biases), array))
+        if options.get("penalties"):  # for repeating what was said last, in the prompt too
+            make, wanted = C.llama_sampler_init_penalties, options["penalties"]
+            newer = len(make.argtypes) > len(wanted)  # newer versions want the size of the vocabulary first
+            add(make(self.n_vocab, *wanted) if newer else make(*wanted))
+            for token in ids:
+                C.llama_sampler_accept(chain, token)
         if options["temperature"] == 0:
             add(C.llama_sampler_init_greedy())
             return chain
         if options["top_k"]:
             add(C.llama_sampler_init_top_k(options["top_k"]))
+        if options.get("typical_p", 1.0) < 1.0:
+            add(C.llama_sampler_init_typical(options["typical_p"], 1))
         add(C.llama_sampler_init_top_p(options["top_p"], 1))
+        if options.get("min_p"):
+            add(C.llama_sampler_init_min_p(options["min_p"], 1))
         add(C.llama_sampler_init_temp(options["temperature"]))
         add(C.llama_sampler_init_dist(options["seed"]))
         return chain
@@ -262,7 +291,7 @@ class Engine:
         self._shown = len(tokens)
         if text:
             show(text)
-        return now + SHOW_EVERY_NS
+        return now + self._show_every_ns
 
     def _n_held(self) -> int:
         return C.llama_memory_seq_pos_max(self.memory, 0) + 1
@@ -329,6 +358,10 @@ class Engine:
             "chat_template": self._meta("tokenizer.chat_template"),
             "system_info": C.llama_print_system_info().decode("utf-8", "replace").strip(),
         }
+
+
+#: What can be asked besides a reply.
+HELPERS = {"render": Engine.render, "tokenize": Engine.tokenize, "detokenize": Engine.detokenize}
 
 
 def decode_pieces(pieces: list[bytes]) -> list[str]:
@@ -498,9 +531,11 @@ def main() -> None:
                 engine = Engine(**request)
                 requests.stop_flag = engine.stop_flag
                 answer(ready=engine.describe())
+            elif operation == "generate":
+                show = (lambda text: answer(text=text)) if request.pop("show") else None
+                answer(done=engine.generate(show=show, **request))
             else:
-                show = (lambda text: answer(text=text)) if request["show"] else None
-                answer(done=engine.generate(request["prompt"], request["options"], show))
+                answer(done=HELPERS[operation](engine, **request))
         except Refused as refusal:
             answer(failed=str(refusal))
 
