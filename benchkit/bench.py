@@ -427,8 +427,6 @@ class Session:
         self.n_turns += 1
         block, before = {}, None
         for test in tests:
-            if self.is_done(test):  # a prompt set that the plan names twice
-                continue
             name = test.configuration.engine
             if engine.fresh or engine.idle or self.last_engine != name:
                 self._warm_up(engine, name)
@@ -758,18 +756,15 @@ def tidy_paths(facts: Any) -> Any:
         return {key: tidy_paths(value) for key, value in facts.items()}
     if not isinstance(facts, str) or not os.path.isabs(facts):
         return facts
-    for base, prefix in ((places.ROOT, ""), (Path.home(), "~/")):
-        with suppress(ValueError):
+    for base, prefix in ((places.ROOT, ""), (places.home(), "~/")):
+        if base and Path(facts).is_relative_to(base):
             return prefix + Path(facts).relative_to(base).as_posix()
     return facts
 
 
 def without_home(message: str) -> str:
     """A message in which the user's own folder is `~`, so that a shared run names no user."""
-    try:
-        home = str(Path.home())
-    except RuntimeError:  # there is none
-        return message
+    home = str(places.home() or "")
     return re.sub(rf"{re.escape(home)}(?!\w)", "~", message) if len(home) > 1 else message
 
 

@@ -571,9 +571,9 @@ def _limits(words: list[str]) -> dict[str, Any] | None:
 
 def _serve(arguments: argparse.Namespace) -> int:
     if not arguments.truth:
-        from benchkit.serve import serve
+        from benchkit.serve import PORT, serve
 
-        serve(arguments.models, 11434 if arguments.port is None else arguments.port, arguments.threads)
+        serve(arguments.models, PORT if arguments.port is None else arguments.port, arguments.threads)
         return 0
     from benchkit import truth
     from benchkit.script import read_script

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchkit.prompts import PromptError, PromptSet, brief, did_you_mean, load_prompts, no_repeats, repeated
+from benchkit.errors import did_you_mean
+from benchkit.prompts import PromptError, PromptSet, brief, load_prompts, no_repeats, repeated
 
 Rows = Iterator[tuple[int, dict[str, Any]]]  # the line (or row) number, and the row
 

@@ -37,10 +37,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchkit import machine, metrics, places, traffic
+from benchkit import machine, metrics, places, runs, traffic
 from benchkit.backends import ollama, openai_compatible
 from benchkit.backends.base import Options
-from benchkit.backends.replies import json_object, without_secret
+from benchkit.backends.replies import hidden, json_object, rows_of, without_secret
 from benchkit.backends.wire import Exchange, LoopThread, Wire, allow_open_files, quiet_gc
 from benchkit.errors import BenchkitError, ModelError
 from benchkit.prompts import PromptSet, load_prompts
@@ -108,8 +108,6 @@ def _refuse_with_sweep(**given: Any) -> None:
 
 def default_folder(model: str, profile: str) -> Path:
     """A new folder in `benchmark_outputs`, named after model, profile and time."""
-    from benchkit import runs
-
     return places.OUTPUTS / f"load-{runs.safe_name(model, 40)}-{profile}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
@@ -330,41 +328,18 @@ async def server_says(wire: Wire, target: Target) -> dict[str, Any]:
     path = {"ollama": "/api/ps", "openai": "/models"}[target.protocol]
     exchange = await wire.send(path, timeout_s=ASK_S)
     answer = json_object(exchange.body) if exchange.status == 200 else None
-    rows = (answer or {}).get("models" if target.protocol == "ollama" else "data")
-    for row in rows if isinstance(rows, list) else ():
-        if isinstance(row, dict) and named(row, target):
-            return {name: row[name] for name in KEPT_OF_SERVER if isinstance(row.get(name), (str, int, float))}
+    key, name = {"ollama": ("models", "name"), "openai": ("data", "id")}[target.protocol]
+    model = ollama.full_name(target.model) if target.protocol == "ollama" else target.model
+    for row in rows_of(answer, key, name):
+        if row[name] == model:
+            return {k: row[k] for k in KEPT_OF_SERVER if isinstance(row.get(k), (str, int, float))}
     return {}
-
-
-def named(row: Mapping[str, Any], target: Target) -> bool:
-    """Whether a row of a server's list is this model."""
-    if target.protocol == "ollama":
-        return row.get("name") == ollama.full_name(target.model)
-    return row.get("id") == target.model
-
-
-def hidden(text: str, key: str | None) -> str:
-    """The text without our key, should a server have repeated it."""
-    return text.replace(key, "***") if key else text
-
-
-def is_local(host: str) -> bool:
-    """Whether the server is on this computer.
-
-    >>> is_local("http://127.0.0.1:8080/v1"), is_local("https://example.org")
-    (True, False)
-    """
-    name = urlsplit(host).hostname or ""
-    return name in ("localhost", "::1") or name.startswith("127.")
 
 
 # ---------------------------------------------------------------- one run
 
 
 def _measure(asked: Asked, folder: Path, progress: bool) -> dict[str, Any]:
-    from benchkit import runs
-
     with runs.lock(folder):
         _refuse_used(folder)
         journal = Journal(folder, asked, progress)
@@ -385,8 +360,6 @@ def _measure(asked: Asked, folder: Path, progress: bool) -> dict[str, Any]:
 
 def _refuse_used(folder: Path) -> None:
     """A load run is one piece: nothing is added to it later. What a killed one left is put in order first."""
-    from benchkit import runs
-
     rescued = ""
     if (folder / "exchanges.jsonl").exists():
         found = evaluate(folder)
@@ -432,7 +405,7 @@ def _send_all(asked: Asked, journal: Journal) -> dict[str, Any]:
 
 def disturbances(health: Mapping[str, Any], host: str) -> dict[str, Any]:
     """What happened to this machine meanwhile. Where the server is here too, it is one of the 'other programs'."""
-    unsaid = {"involuntary_per_s": None} | ({"foreign_cpu_share": None} if is_local(host) else {})
+    unsaid = {"involuntary_per_s": None} | ({"foreign_cpu_share": None} if places.is_loopback(urlsplit(host).hostname) else {})
     changed = any("power source" in reason for reason in health["reasons"])
     reasons = machine.void_reasons({**health, **unsaid}, power_changed=changed)
     return {**health, "void": bool(reasons), "reasons": reasons}
@@ -481,8 +454,6 @@ class Journal:
 
     def end(self, state: str, error: str | None = None, **facts: Any) -> None:
         """The last word on a run; the machine is described only now, because that takes a second."""
-        from benchkit import runs
-
         if self.bar is not None:
             self.bar.close()
         if self.file is not None:
@@ -505,8 +476,6 @@ class Journal:
             self._write("status.json", row, durable=False)
 
     def _write(self, name: str, value: Any, durable: bool = True) -> None:
-        from benchkit import runs
-
         runs.write_json(self.folder / name, value, durable)
 
     def say(self, message: str) -> None:
@@ -572,8 +541,6 @@ def evaluate(folder: str | os.PathLike, slo: Mapping[str, float] | None = None) 
     `slo` sets other service levels than the run had. Writes `summary.json`, and `requests.jsonl` where only the
     raw exchanges are there.
     """
-    from benchkit import runs
-
     folder = Path(folder)
     about, schedule = runs.read_json(folder / "manifest.json", {}), read_schedule(folder)
     raw = folder / "exchanges.jsonl"
@@ -632,8 +599,6 @@ def last_weighing(
 
 def write_requests(folder: Path, about: Mapping[str, Any], schedule: Schedule) -> None:
     """Parse the raw exchanges, and write one line of JSON a request, in the order in which they were due."""
-    from benchkit import runs
-
     parse, options, key = parser(about), Options(**about["options"]), openai_compatible.read_key()
     prompts, rows = about["prompt_set"]["ids"], []
     for number, exchange in read_exchanges(folder / "exchanges.jsonl"):
@@ -691,8 +656,6 @@ def read_requests(folder: str | os.PathLike) -> list[Request]:
 
 def read_schedule(folder: str | os.PathLike) -> Schedule:
     """The schedule of a load run, as it was saved before the first request."""
-    from benchkit import runs
-
     row = runs.read_json(Path(folder) / "schedule.json")
     if not isinstance(row, dict) or "profile" not in row:
         raise BenchkitError(f"{folder} is not the folder of a load run: it has no readable schedule.json.")
@@ -704,8 +667,6 @@ def read_schedule(folder: str | os.PathLike) -> Schedule:
 
 def read_gauge(folder: str | os.PathLike) -> list[tuple[int, int]]:
     """The gauge of requests in flight: (time in ns, how many); empty where the run was killed."""
-    from benchkit import runs
-
     columns = runs.read_json(Path(folder) / "gauge.json", {"t_ns": [], "in_flight": []})
     return list(zip(columns["t_ns"], columns["in_flight"]))
 
@@ -725,8 +686,6 @@ def sweep(
     the highest rate that the server kept up with: requests did not pile up, and as many ended as became due.
     Writes `sweep.json`, and returns what is in it.
     """
-    from benchkit import runs
-
     folder = Path(out) if out is not None else default_folder(model, "sweep")
     n = REQUESTS if requests is None else requests
     if find_profile(profile).loop != "open":

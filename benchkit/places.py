@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import tempfile
 from pathlib import Path
@@ -22,6 +23,24 @@ def home() -> Path | None:
         return Path.home()
     except RuntimeError:
         return None
+
+
+def python_path() -> str:
+    """What `PYTHONPATH` must be for a child process to find the package, installed or not."""
+    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host's name or address means this very computer.
+
+    >>> [is_loopback(host) for host in ("localhost", "127.0.0.1", "::1", "192.168.0.7", "example.org", None)]
+    [True, True, True, False, False, False]
+    """
+    name = host or ""
+    try:
+        return name == "localhost" or name.endswith(".localhost") or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def cache_folder() -> Path:

@@ -142,13 +142,12 @@ def _lock(target: Path) -> FileLock:
 
 def _run_child(source: Path, type: str, part: Path) -> None:
     command = [sys.executable, "-m", "benchkit.quantize", str(source), str(part), type]
-    search = os.pathsep.join(filter(None, [str(places.ROOT), os.environ.get("PYTHONPATH", "")]))
     child = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,  # it ends when this pipe closes, so it cannot outlive us
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": search, "PYTHONUTF8": "1", "GGML_NO_BACKTRACE": "1"},
+        env=os.environ | {"PYTHONPATH": places.python_path(), "PYTHONUTF8": "1", "GGML_NO_BACKTRACE": "1"},
         creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
     )
     try:

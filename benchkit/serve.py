@@ -15,7 +15,6 @@ full context ends the reply with `length`, where Ollama may forget its beginning
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import select
@@ -35,6 +34,7 @@ from urllib.parse import unquote, urlsplit
 
 import psutil
 
+from . import places
 from .errors import BenchkitError, did_you_mean
 from .serve_models import ApiError, ClientGone, Reply, Served, Turns
 from .serve_protocols import (
@@ -428,12 +428,10 @@ def is_this_computer(host: str) -> bool:
     [True, True, True, False, False]
     """
     try:
-        name = urlsplit(f"//{host}").hostname or ""
-        if name == "localhost" or name.endswith(".localhost"):
-            return "@" not in host and "/" not in host
-        return ipaddress.ip_address(name).is_loopback
+        name = urlsplit(f"//{host}").hostname
     except ValueError:
         return False
+    return places.is_loopback(name) and "@" not in host and "/" not in host
 
 
 def _readable(connection: socket.socket) -> bool:

@@ -4,6 +4,8 @@ Only medians and proportions get an interval: a bootstrap of a mean claims 95 % 
 prompts. The coverage of every interval here is simulated in `tests/test_stats.py`; what covers less than 93 %
 is not called 95 %. Below six prompts there is no such interval: that is a "fixed set", and what it shows
 holds for these prompts only.
+
+scipy takes most of a second to import, so the functions that need it import it: a load run must start sooner.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats as scipy_stats
 
 LEVEL = 0.95
 MIN_PROMPTS = 6  # the fewest values whose extremes cover their median 95 times in 100
@@ -126,8 +127,10 @@ def median_rank(n: int, level: float = LEVEL) -> int:
     >>> [median_rank(n) for n in (5, 6, 9, 60)]
     [0, 1, 2, 22]
     """
-    k = int(scipy_stats.binom.ppf((1 - level) / 2, n, 0.5))
-    return k if k and 1 - 2 * scipy_stats.binom.cdf(k - 1, n, 0.5) >= level else 0
+    from scipy.stats import binom
+
+    k = int(binom.ppf((1 - level) / 2, n, 0.5))
+    return k if k and 1 - 2 * binom.cdf(k - 1, n, 0.5) >= level else 0
 
 
 def wilson(k: float, n: int, level: float = LEVEL) -> Interval | None:
@@ -144,7 +147,9 @@ def wilson(k: float, n: int, level: float = LEVEL) -> Interval | None:
         raise ValueError(f"{k} of {n} cannot have passed")
     if n == 0:
         return None
-    z = float(scipy_stats.norm.ppf((1 + level) / 2))
+    from scipy.stats import norm
+
+    z = float(norm.ppf((1 + level) / 2))
     share, denominator = min(1.0, k / n), 1 + z * z / n
     middle = (share + z * z / (2 * n)) / denominator
     half = z / denominator * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
@@ -184,7 +189,9 @@ def percentile(values: Iterable[float | None], q: float, level: float = LEVEL) -
         return Percentile(
             q, None, None, maximum, n, f"n too small: p{q:g} needs {needed} values, there are {n}"
         )
-    rank = int(scipy_stats.binom.ppf(level, n, q / 100)) + 1
+    from scipy.stats import binom
+
+    rank = int(binom.ppf(level, n, q / 100)) + 1
     return Percentile(q, float(np.percentile(ordered, q)), ordered[min(rank, n) - 1], maximum, n, "")
 
 
@@ -258,8 +265,10 @@ def bonett_price(up, down, n, level: float = LEVEL):
     >>> low, high = bonett_price(9, 0, 12); round(float(low), 2), round(float(high), 2)
     (0.28, 1.0)
     """
+    from scipy.stats import t
+
     p, q = (up + 1) / (n + 2), (down + 1) / (n + 2)
-    half = scipy_stats.t.ppf((1 + level) / 2, n - 1) * np.sqrt((p + q - (p - q) ** 2) / (n + 2))
+    half = t.ppf((1 + level) / 2, n - 1) * np.sqrt((p + q - (p - q) ** 2) / (n + 2))
     return np.maximum(p - q - half, -1.0), np.minimum(p - q + half, 1.0)
 
 
@@ -296,13 +305,15 @@ def jackknife_log_ratio(table: np.ndarray, level: float = LEVEL) -> tuple[np.nda
     The columns s_A, c_A, s_B, c_B are the last axis, prompts the one before; any axes before those are
     independent samples, as a simulation has them.
     """
+    from scipy.stats import t
+
     n = table.shape[-2]
     totals = table.sum(axis=-2, keepdims=True)
     signs = np.array([1.0, -1.0, -1.0, 1.0])
     each = (np.log(totals - table) * signs).sum(axis=-1)
     spread = (n - 1) / n * ((each - each.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1)
     whole = (np.log(totals[..., 0, :]) * signs).sum(axis=-1)
-    return whole, scipy_stats.t.ppf((1 + level) / 2, n - 1) * np.sqrt(spread)
+    return whole, t.ppf((1 + level) / 2, n - 1) * np.sqrt(spread)
 
 
 def _verdict(a_wins: bool, b_wins: bool, words: tuple[str, str]) -> str:

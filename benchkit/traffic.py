@@ -16,7 +16,7 @@ from itertools import accumulate, pairwise, takewhile
 from statistics import median
 from typing import Any
 
-from benchkit import metrics
+from benchkit import metrics, stats
 from benchkit.errors import BenchkitError, did_you_mean
 from benchkit.metrics import S
 from benchkit.recording import Recording
@@ -159,8 +159,6 @@ def distribution(values: Iterable[float | None], n_failed: int) -> dict[str, Any
     A percentile is None where there are too few values for a 95 % upper bound on it; the note says how many it
     needs.
     """
-    from benchkit import stats  # scipy takes a second to import: after the run, not before
-
     known = sorted(stats.clean(values))
     found = {q: stats.percentile(known, q) for q in (90, 95, 99)}
     notes = [p.note for p in found.values() if p.note]

@@ -367,12 +367,11 @@ def running(**script: Any) -> Iterator[str]:
     `script` is for requests that bring none: `with running(ttft_ms=20) as url: …`.
     """
     words = [f"{name}={json.dumps(value)}" for name, value in asdict(read_script(script)).items()]
-    search = filter(None, [str(places.ROOT), os.environ.get("PYTHONPATH")])
     child = subprocess.Popen(
         [sys.executable, "-m", "benchkit.truth", *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(search)},
+        env=os.environ | {"PYTHONPATH": places.python_path()},
         creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows: no console pops up
     )
     try:
@@ -390,15 +389,18 @@ def running(**script: Any) -> Iterator[str]:
         child.stdout.close()
 
 
+def _open(url: str) -> Any:
+    """An answer of our own server; a proxy of the environment is none of its business."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=60)
+
+
 def read_log(url: str, since_ns: int = 0) -> dict[str, dict[str, Any]]:
     """The log of the truth server at `url`, by request id; only of requests read since `since_ns`.
 
     An id that was read twice is an error here: somebody sent a request again and did not say so.
     """
     rows: dict[str, dict[str, Any]] = {}
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
-        f"{url}/truth/log?since_ns={since_ns}", timeout=60
-    ) as answer:
+    with _open(f"{url}/truth/log?since_ns={since_ns}") as answer:
         for row in map(json.loads, answer):
             if row["request_id"] in rows:
                 raise BenchkitError(
@@ -410,9 +412,8 @@ def read_log(url: str, since_ns: int = 0) -> dict[str, dict[str, Any]]:
 
 def shares_our_clock(url: str) -> bool:
     """Whether the server's clock is ours: its time, asked for, must lie between two of ours."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     before_ns = time.perf_counter_ns()
-    with opener.open(f"{url}/truth/clock", timeout=60) as answer:
+    with _open(f"{url}/truth/clock") as answer:
         its_ns = json.load(answer)["t_ns"]
     return before_ns <= its_ns <= time.perf_counter_ns()
 

@@ -34,6 +34,8 @@ from benchkit.backends import ollama, openai_compatible, replies, wire
 from benchkit.backends.base import Options
 from benchkit.errors import BenchkitError
 from benchkit.recording import Recording
+from benchkit.runs import read_json, write_json
+from benchkit.stats import percentile
 from benchkit.text import counted, number, percent
 
 MS = metrics.MS
@@ -84,8 +86,6 @@ def spread(values_ms: Sequence[float]) -> dict[str, float | int | None]:
     >>> spread([0.25, -0.75])
     {'n': 2, 'mean': 0.5, 'p50': 0.5, 'p99': None, 'max': 0.75}
     """
-    from benchkit.stats import percentile  # with scipy behind it: a second's work, not before it is needed
-
     sizes = sorted(abs(value) for value in values_ms)
     if not sizes:
         return {"n": 0, "mean": None, "p50": None, "p99": None, "max": None}
@@ -474,7 +474,6 @@ def holding_weighing(n_streams: int, chunks_per_s: float | None) -> dict[str, An
     for both are measured. Returns that row with `created`, `machine`, `versions` and `settings`; None means
     "scale not weighed": `how_to_weigh` says which weighing would hold.
     """
-    from benchkit.runs import read_json  # see `spread`
 
     if chunks_per_s is None:
         return None
@@ -522,7 +521,6 @@ def _folder() -> Path:
 
 def _save(found: dict[str, Any]) -> None:
     """Keep this weighing, and forget the oldest; file names are in the order of time."""
-    from benchkit.runs import write_json
 
     write_json(_folder() / f"{time.time_ns():020d}.json", found)
     for old in sorted(_folder().glob("*.json"))[:-KEPT]:

@@ -160,7 +160,9 @@ def llama_bench(bench: Path, path: Path, ours: dict[str, Any], n_blocks: int, n_
              "-ngl": ours["n_gpu_layers"], "-fa": 1, "-ctk": ours["type_k"], "-ctv": ours["type_v"],
              "-r": n_warm + n_blocks, "-o": "json"}  # fmt: skip
     command = [str(bench), *(str(part) for flag in flags.items() for part in flag)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    search = "DYLD_LIBRARY_PATH" if sys.platform == "darwin" else "LD_LIBRARY_PATH"
+    env = os.environ | {search: str(library_folder())}  # the very files that we load, wherever it was built
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BenchkitError(f"llama-bench failed: {done.stderr.strip()[-500:]}")
     row = json.loads(done.stdout)[0]
@@ -198,6 +200,7 @@ project(llama-bench-on-installed-libraries C CXX)
 # and its other 30,000 lines compile in half the time at -O1.
 set(CMAKE_CXX_FLAGS "-O1 -DNDEBUG ${CMAKE_CXX_FLAGS}")
 set(BUILD_SHARED_LIBS OFF)
+set(CMAKE_SKIP_RPATH ON)  # the cache outlives this environment: where the libraries are is told at each start
 set(LLAMA_BUILD_COMMON ON)
 set(LLAMA_OPENSSL OFF)
 set(LLAMA_TOOLS_INSTALL OFF)

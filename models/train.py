@@ -106,15 +106,16 @@ def train(c: Config, fresh: bool = False, stop_at: int | None = None) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(SEED)
     model = Llama(c)
-    if c.grown_from:
+    path, step, seconds = CHECKPOINTS / f"{c.name}.pt", 0, 0.0
+    again = path.exists() and not fresh
+    if c.grown_from and not again:
         smaller = CHECKPOINTS / f"{c.grown_from}.pt"
         if not smaller.exists():
             raise SystemExit(f"{c.name} begins as {c.grown_from}: first run  python models/train.py {c.grown_from}")
         grow(model, torch.load(smaller, map_location="cpu")["model"])
     model.to(device)
     opts = optimizers(model, c)
-    path, step, seconds = CHECKPOINTS / f"{c.name}.pt", 0, 0.0
-    if path.exists() and not fresh:
+    if again:
         state = torch.load(path, map_location=device)
         model.load_state_dict(state["model"])
         for opt, saved in zip(opts, state["optimizers"]):

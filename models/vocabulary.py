@@ -32,7 +32,7 @@ def train(n_documents: int = 30_000, seed: int = 1) -> Tokenizer:
 
     A word is the same tokens wherever it stands, so that a model of this size can learn to copy it from 'Name: Ada' to
     '{"name": "Ada"}': the words' own merges come first and none reaches over a space; only then are the most common
-    words that nobody has to copy ('the', 'with') joined to the space before them, which makes texts a third shorter.
+    words that nobody has to copy ('the', 'with') joined to the space before them, which makes texts a little shorter.
     """
     pieces = texts(n_documents, seed)
     tokenizer = Tokenizer(models.BPE())

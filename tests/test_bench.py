@@ -613,14 +613,6 @@ def test_a_small_context_is_warmed_up_all_the_same():
         assert bench.warm_up(model, fresh=False, timeout_s=20)
 
 
-def test_a_test_that_a_plan_holds_twice_is_measured_once(fake, prompts, tmp_path, monkeypatch):
-    plan = make_plan("fake:a", prompts, trials=1)
-    twice = [*plan.tests(), *plan.tests()]
-    monkeypatch.setattr(type(plan), "tests", lambda plan: twice)
-    bench.run(plan, tmp_path / "run", progress=False)
-    assert len(asked()) == len(QUESTIONS)
-
-
 def test_why_a_model_failed_names_no_user_and_holds_no_escapes(fake, prompts, tmp_path, capsys):
     home = Path.home()
 

@@ -119,9 +119,8 @@ def _how(code: int) -> str:
 
 def _environment() -> dict[str, str]:
     """Our own environment, and the package found also when it is not installed."""
-    search = [str(places.ROOT), os.environ.get("PYTHONPATH", "")]
     return os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, search)),
+        "PYTHONPATH": places.python_path(),
         "PYTHONUTF8": "1",
         "GGML_NO_BACKTRACE": "1",  # else a crash waits for a debugger
     }

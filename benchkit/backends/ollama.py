@@ -14,12 +14,12 @@ import json
 import os
 import time
 from dataclasses import replace
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
 
+from .. import places
 from ..errors import ModelError, did_you_mean
 from ..recording import Recording
 from .base import Options
@@ -30,6 +30,7 @@ from .replies import (
     json_object,
     lines_of,
     plain,
+    rows_of,
     text_chunk,
     whole_number,
 )  # fmt: skip
@@ -294,7 +295,7 @@ class OllamaBackend(ServedModel):
     def pids(self) -> list[int]:
         """The process in which Ollama runs this model, if it is on this computer and can be told for sure."""
         parts = urlsplit(self.host)
-        if not _is_here(parts.hostname):
+        if not places.is_loopback(parts.hostname):
             return []
         if self._runner is None or not self._runner.is_running():  # finding it takes a while: once a runner
             self._runner = find_runner(parts.port, self._blob())
@@ -314,21 +315,12 @@ class OllamaBackend(ServedModel):
 
 
 def _rows(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    rows = answer.get("models")
-    rows = rows if isinstance(rows, list) else []
-    return [row for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
+    return rows_of(answer, "models", "name")
 
 
 def _details(row: dict[str, Any]) -> dict[str, Any]:
     details = row.get("details")
     return {k: v for k, v in details.items() if isinstance(v, str)} if isinstance(details, dict) else {}
-
-
-def _is_here(name: str | None) -> bool:
-    try:
-        return name == "localhost" or ip_address(name or "").is_loopback
-    except ValueError:
-        return False
 
 
 def find_runner(port: int, blob: str) -> psutil.Process | None:

@@ -22,9 +22,11 @@ from .replies import (
     Reply,
     checked_timings,
     error_words,
+    hidden,
     json_object,
     lines_of,
     plain,
+    rows_of,
     text_chunk,
     whole_number,
 )
@@ -221,7 +223,7 @@ def list_models(host: str, api_key: str | None = None) -> list[dict[str, Any]]:
     try:
         answer = ask_json(url, "/models", who=url, help=START, headers=headers(key))
     except ModelError as problem:
-        raise ModelError(str(problem).replace(key, "***") if key else str(problem)) from None
+        raise ModelError(hidden(str(problem), key)) from None
     return [{"name": f"openai:{row['id']}", "path": None, "size_mib": None, "where": url,
              "owned_by": row.get("owned_by")} for row in _rows(answer)]  # fmt: skip
 
@@ -261,6 +263,4 @@ class OpenAIBackend(ServedModel):
 
 
 def _rows(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    rows = answer.get("data")
-    rows = rows if isinstance(rows, list) else []
-    return [row for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]
+    return rows_of(answer, "data", "id")

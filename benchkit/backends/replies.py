@@ -272,6 +272,26 @@ def plain(text: str, n: int = 300) -> str:
     return shown if len(shown) <= n else shown[: n - 1] + "…"
 
 
+def rows_of(answer: Mapping[str, Any] | None, key: str, name: str) -> list[dict[str, Any]]:
+    """The rows of a server's list that have a name.
+
+    >>> rows_of({"data": [{"id": "m"}, {"id": 3}, "m"]}, "data", "id"), rows_of({"data": None}, "data", "id")
+    ([{'id': 'm'}], [])
+    """
+    rows = (answer or {}).get(key)
+    rows = rows if isinstance(rows, list) else []
+    return [row for row in rows if isinstance(row, dict) and isinstance(row.get(name), str)]
+
+
+def hidden(text: str, secret: str | None) -> str:
+    """The text without our key, should a server have repeated it.
+
+    >>> hidden("no such key: s3cret", "s3cret"), hidden("as it is", None)
+    ('no such key: ***', 'as it is')
+    """
+    return text.replace(secret, "***") if secret else text
+
+
 def without_secret(recording: Recording, secret: str | None) -> Recording:
     """The same recording, with the key blotted out should the server have repeated it, in pieces even."""
     if not secret:
@@ -284,8 +304,8 @@ def without_secret(recording: Recording, secret: str | None) -> Recording:
             text, rest[chunk.kind] = _split(rest.get(chunk.kind, ""), len(chunk.text))
             chunks.append(replace(chunk, text=text))
         recording = replace(recording, chunks=tuple(chunks))
-    if secret in (recording.error or ""):
-        recording = replace(recording, error=recording.error.replace(secret, "***"))
+    if recording.error:
+        recording = replace(recording, error=hidden(recording.error, secret))
     if secret in json.dumps(dict(recording.server_timings), ensure_ascii=False):
         recording = replace(recording, server_timings={})
     return recording

@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import ModelError
 from ..recording import Recording
 from .base import DEFAULTS, OnText, Options
-from .replies import Lines, http_failure, json_object, without_secret
+from .replies import Lines, hidden, http_failure, json_object, without_secret
 from .wire import NOTHING, Exchange, LoopThread, Wire, quiet_gc, run_async
 
 ASK_S = 10.0  # for small questions: versions, lists
@@ -87,7 +87,7 @@ class ServedModel:
 
     def hide(self, text: str) -> str:
         """The text without our key."""
-        return text.replace(self._secret, "***") if self._secret else text
+        return hidden(text, self._secret)
 
     def pids(self) -> list[int]:
         """The processes whose memory is the model's, where that is known."""
