@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
+from statistics import median
 
 from benchkit.recording import TEXT_KINDS, Chunk, Count, Recording
 
@@ -550,6 +551,17 @@ def tokens_per_min(n_tokens: Sequence[int | None], latencies_s: Sequence[float])
     """
     rate = throughput_tokens_per_s(n_tokens, latencies_s)
     return None if rate is None else 60 * rate
+
+
+def cold_extra_s(cold_ttft_ms: float | None, warm_ttft_ms: Sequence[float]) -> float | None:
+    """How much longer the first token takes right after the model was loaded: what an engine's load time leaves out.
+
+    `(cold TTFT − median warm TTFT) / 1000`, in s. `None` where either is unknown.
+
+    >>> cold_extra_s(620.0, [100.0, 120.0, 140.0])
+    0.5
+    """
+    return (cold_ttft_ms - median(warm_ttft_ms)) / 1e3 if cold_ttft_ms is not None and warm_ttft_ms else None
 
 
 def requests_per_min(n_completed: int, latencies_s: Sequence[float]) -> float | None:

@@ -100,6 +100,9 @@ TERMS = (
     Term("load_s", "engine load", "s", "Memory and loading",
          "the engine's own time to load the file, median of the loads; the system may have had the file in memory "
          "already, so this is not the time from a cold disk"),
+    Term("cold_extra_s", "first reply after a load, extra", "s", "Memory and loading",
+         "TTFT of the first reply after the load less the median TTFT of the warm-up replies after it, median of "
+         "the loads: what the engine puts off until it is asked"),
     Term("peak_memory_mib", "peak memory", "MiB", "Memory and loading",
          "highest value of the named source less its baseline, what the process held before it loaded the model; "
          "on Linux the kernel's own high-water mark, elsewhere looked at every 50 ms"),

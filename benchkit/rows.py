@@ -39,7 +39,7 @@ YES_NO = ("correct", "first_chunk_tokens_assumed", "block_resident", "block_warm
 COLUMNS = (
     "run", "model", "configuration", "prompt_set", "prompt_index", "prompt_id", "category", "trial", "purpose",
     "state", "error", "prompt", "response", *metrics.MEASURED[1:], "n_new_prompt_tokens", "prefill_ms",
-    "unexplained_ms", "unexplained_share", "load_s", "size_mib", "peak_memory_mib", "memory_source",
+    "unexplained_ms", "unexplained_share", "load_s", "cold_extra_s", "size_mib", "peak_memory_mib", "memory_source",
     "memory_delta_mib", "peak_anonymous_mib", "peak_file_backed_mib", "n_checks", "n_passed", "correct", "checks", "n_ctx", "n_threads", "n_gpu_layers",
     "temperature", "seed", "max_tokens", "cache", "cache_asked", "block_id", "block_turn", "block_position",
     "block_resident", "block_warmed", "block_judged", "block_void", "block_reasons", "clock_faults", "started_at", "artifact",
@@ -116,7 +116,7 @@ def _row(artifact: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, 
         "prompt": _whole(artifact.get("prompt")),
         "response": _whole(artifact.get("response", recording.response)),
         **_measured(recording),
-        "size_mib": _size_mib(artifact, manifest),
+        **_model(artifact, manifest),
         **_memory(artifact.get("memory") or {}),
         **_checks(artifact.get("checks") or ()),
         **{name: load.get(name) for name in ("n_ctx", "n_threads", "n_gpu_layers")},
@@ -156,12 +156,15 @@ def _whole(text: Any) -> Any:
     return SURROGATES.sub("\ufffd", text) if isinstance(text, str) else text
 
 
-def _size_mib(artifact: Mapping[str, Any], manifest: Mapping[str, Any]) -> float | None:
-    """The model file's size, from the manifest's entry for this artifact's engine or model."""
+def _model(artifact: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, float | None]:
+    """What the manifest knows of this artifact's engine or model: the file's size, how cold it began."""
     models = manifest.get("models") or {}
     entry = models.get(artifact.get("engine")) or models.get(artifact.get("model")) or {}
-    size = entry.get("size_bytes")
-    return None if size is None else size / MIB
+    size, loads = entry.get("size_bytes"), entry.get("loads") or ()
+    extra = stats.clean(metrics.cold_extra_s(load.get("cold_ttft_ms"), stats.clean([load.get("warm_ttft_ms")]))
+                        for load in loads)  # fmt: skip
+    return {"size_mib": None if size is None else size / MIB,
+            "cold_extra_s": float(np.median(extra)) if extra else None}  # fmt: skip
 
 
 def _memory(memory: Mapping[str, Any]) -> dict[str, Any]:

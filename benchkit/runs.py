@@ -448,6 +448,8 @@ def _check_manifest(manifest: Any) -> None:
         check_kinds(entries, dict.fromkeys(entries, dict), part, required=True)
     for name, model in manifest.get("models", {}).items():
         check_kinds(model, {"size_bytes": NUMBER, "error": str, "loads": list}, name)
+        for load in model.get("loads") or ():
+            check_kinds(load, {"cold_ttft_ms": NUMBER, "warm_ttft_ms": NUMBER}, f"{name}: loads")
     for session in manifest.get("sessions", ()):
         check_kinds(session, {"notes": list}, "sessions")
         if not all(isinstance(note, str) for note in session.get("notes") or ()):

@@ -388,13 +388,21 @@ def test_an_artifact_edited_by_hand_is_damaged_not_a_traceback(measured, edit):
     victim.write_text(json.dumps(row), encoding="utf-8")
     again = runs.open_run(run.folder)
     assert len(again.problems) == 1 and victim.name in again.problems[0]
-    compare.as_text(compare.side_by_side([run.folder]))
-    report.report_html([again])
+    assert again.artifacts() == [row for row in run.artifacts() if row["file"] != str(victim.relative_to(run.folder))]
     assert len(bench.run(plan, run.folder, progress=False).artifacts()) == 16
 
 
+def test_a_run_with_a_damaged_artifact_is_compared_and_reported_without_it(measured):
+    run, _ = measured
+    (run.folder / run.artifacts()[0]["file"]).write_text('{"recording": []}', encoding="utf-8")
+    again = runs.open_run(run.folder)
+    assert "damaged" in compare.as_text(compare.side_by_side([run.folder]))
+    assert "damaged" in report.report_html([again])
+
+
 @pytest.mark.parametrize("edit", [
-    {"models": {"fake:a": 5}}, {"models": {"fake:a": {"size_bytes": "x"}}}, {"models": []}, {"sessions": {"a": 1}},
+    {"models": {"fake:a": 5}}, {"models": {"fake:a": {"size_bytes": "x"}}},
+    {"models": {"fake:a": {"loads": [5]}}}, {"models": []}, {"sessions": {"a": 1}},
     {"sessions": [5]}, {"sessions": [{"notes": [5]}]}, {"configurations": None}, {"machine": "x"},
 ])  # fmt: skip
 def test_a_manifest_edited_by_hand_is_refused_with_what_is_wrong(measured, edit):
