@@ -193,7 +193,7 @@ def show(desk: Desk, body: Mapping[str, Any]) -> dict[str, Any]:
         "parameters": "\n".join(f"{'stop':<30} {json.dumps(stop)}" for stop in stops),
         "template": template,
         "details": served.details(),
-        "model_info": facts | {"general.parameter_count": served.header.parameters},
+        "model_info": dict(sorted({**facts, "general.parameter_count": served.header.parameters}.items())),
         "tensors": [
             {"name": n, "type": kind, "shape": list(shape)} for n, kind, shape in served.header.tensors
         ],

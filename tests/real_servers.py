@@ -32,10 +32,10 @@ from benchkit import places
 from benchkit.backends.ollama_create import to_ollama
 
 NO_OLLAMA = (
-    "no Ollama here: install it (https://ollama.com/download), or build it with scripts/build_ollama.py FOLDER "
+    "needs Ollama: install it (https://ollama.com/download), or build it with scripts/build_ollama.py FOLDER "
     "and set BENCHKIT_OLLAMA as that says"
 )
-NO_LLAMA = "no llama_cpp.server here: pip install 'llama-cpp-python[server]'"
+NO_LLAMA = "needs llama_cpp.server: pip install 'llama-cpp-python[server]'"
 START_S = 120.0
 
 

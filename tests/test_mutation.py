@@ -31,7 +31,7 @@ def test_small_changes_of_the_formulas_are_noticed(tmp_path, capsys):
     if sys.platform == "win32":
         pytest.skip("mutmut forks, which Windows cannot")
     if importlib.util.find_spec("mutmut") is None:
-        pytest.skip("mutmut is not installed: pip install mutmut")
+        pytest.skip("needs mutmut: pip install mutmut")
     for folder in ("benchkit", "prompts"):
         shutil.copytree(places.ROOT / folder, tmp_path / folder)
     (tmp_path / "tests").mkdir()

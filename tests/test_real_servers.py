@@ -18,6 +18,7 @@ from benchkit.errors import BenchkitError
 from benchkit.serve import start
 
 PROMPT = "What is the capital of France?"
+BEGINNING = "The capital of France is"  # as a raw prompt a question would be followed by nothing
 MODEL = "pocket-s"
 GREEDY = {"temperature": 0, "num_predict": 12, "repeat_penalty": 1.0, "num_thread": 1}
 OPTIONS = Options(max_tokens=12)
@@ -79,7 +80,7 @@ def sse(response):
 BODIES = [
     ("/api/generate", {"prompt": PROMPT}),
     ("/api/generate", {"prompt": PROMPT, "system": "Be short."}),
-    ("/api/generate", {"prompt": PROMPT, "raw": True}),
+    ("/api/generate", {"prompt": BEGINNING, "raw": True}),
     ("/api/generate", {"prompt": PROMPT, "options": GREEDY | {"stop": ["a"]}}),
     ("/api/chat", {"messages": MESSAGES}),
 ]
@@ -132,6 +133,12 @@ def test_the_repeat_penalty_that_ollama_has_by_default(real, ours):
 )
 def test_other_answers_have_the_same_fields(real, ours, path, body):
     theirs, mine = (ask(server, path, {"model": MODEL, **body}).json() for server in (real, ours))
+    for answer in (theirs, mine):
+        if path == "/api/show":
+            answer["details"].pop("parent_model")  # theirs: the file in its store that the model was made from
+        if not body.get("verbose"):  # older versions list the vocabulary all the same
+            for name in ("tokens", "token_type", "merges"):
+                answer.get("model_info", {}).pop(f"tokenizer.ggml.{name}", None)
     assert shape(mine) == shape(theirs)
     assert mine.get("done_reason") == theirs.get("done_reason")
     for name in ("details", "template", "capabilities", "parameters"):
@@ -233,7 +240,7 @@ def test_the_memory_of_a_real_ollama_is_in_its_runner(real):
 def test_the_openai_backend_measures_ollamas_v1_and_ours(real, ours, raw):
     for server in (real, ours):
         with OpenAIBackend(f"openai:{MODEL}", MODEL, host=f"{server.url}/v1") as model:
-            recording = model.stream(PROMPT, Options(max_tokens=12, raw=raw))
+            recording = model.stream(BEGINNING if raw else PROMPT, Options(max_tokens=12, raw=raw))
             assert recording.state in ("ok", "length"), recording.error
             assert recording.counts["prompt"].source == "server"
             assert metrics.n_output_tokens(recording) == len(metrics.text_chunks(recording))
