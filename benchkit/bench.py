@@ -19,7 +19,7 @@ import re
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,10 +27,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchkit import backends, machine, metrics, places, quality, runs, stats
+from benchkit import backends, machine, metrics, places, quality, runs, stats, weigh
 from benchkit.backends.base import Backend, Options
 from benchkit.errors import BenchkitError, ModelError
-from benchkit.plan import Configuration, Plan, Test, read_plan
+from benchkit.plan import SERVED, Configuration, Plan, Test, read_plan
 from benchkit.recording import Recording
 from benchkit.runs import Run
 from benchkit.text import visible
@@ -48,6 +48,9 @@ WARM_UP_PROMPT = "One, two, three,"
 
 #: A check that takes longer (code in its sandbox) leaves the engine idle: it is warmed up again.
 IDLE_S = 0.1
+
+#: How long to wait before asking a server again that did not answer, in s; then it counts as gone.
+PATIENCE_S = (1.0, 3.0)
 
 #: Models stay loaded together while they need less than this share of the memory that was available.
 RESIDENT_SHARE = 0.7
@@ -223,6 +226,24 @@ def warm_up(backend: Backend, fresh: bool, timeout_s: float) -> list[Recording]:
     return replies
 
 
+def drift_of(engine: Engine) -> list[str]:
+    """What the server's own record of the model says otherwise than when the block began."""
+    try:
+        return runs.differences(engine.record, server_record(engine.backend))
+    except ModelError:
+        return ["the server did not tell its record of the model any more"]
+
+
+def server_record(backend: Backend) -> dict[str, Any]:
+    """The server's own record of the model. One that gives no answer is asked again; then it counts as gone."""
+    for wait_s in PATIENCE_S:
+        try:
+            return backend.snapshot()
+        except ModelError:
+            time.sleep(wait_s)
+    return backend.snapshot()
+
+
 WORDS = """
 the sun was warm and the small boat went slowly down the river to the old town where people sat in the shade
 and told long stories about rain and snow and the road home
@@ -279,6 +300,7 @@ class Engine:
     warmed: bool = False  # whether the last warm-up worked
     decode_tokens_per_s: float | None = None
     texts: dict[int, str] = field(default_factory=dict)  # forced-length prompts in this model's tokens
+    record: dict[str, Any] = field(default_factory=dict)  # the server's own, as it was when the block began
 
 
 class Session:
@@ -295,6 +317,7 @@ class Session:
         self.names = {runs.artifact_name(test): test for test in tests}
         self.rows: dict[str, dict[str, Any]] = {}  # summary rows of artifacts that exist
         self.latencies: dict[tuple, dict[int, float | None]] = {}
+        self.rates: dict[str, list[float]] = {}  # chunks/s of each reply from a server
         self.begun = machine.now_iso()
         self.manifest = self._manifest()
         self._recall()
@@ -428,13 +451,13 @@ class Session:
         block, before = {}, None
         for test in tests:
             name = test.configuration.engine
-            if engine.fresh or engine.idle or self.last_engine != name:
-                self._warm_up(engine, name)
-                before = None
-            if before is None:
-                block = self._new_block(engine, name, resident)
-                before = machine.vitals(engine.backend.pids())
             try:
+                if engine.fresh or engine.idle or self.last_engine != name:
+                    self._warm_up(engine, name)
+                    before = None
+                if before is None:
+                    block = self._new_block(engine, name, resident)
+                    before = machine.vitals(engine.backend.pids())
                 self._one(engine, test, block, before)
             except ModelError as problem:
                 return self._fail(name, str(problem))
@@ -455,7 +478,10 @@ class Session:
         with machine.MemorySampler(pids, getattr(engine.backend, "baseline_mib", None)) as sampler:
             recording = engine.backend.stream(prompt, options)
         health = machine.health(before, machine.vitals(engine.backend.pids()))
-        engine.fresh = engine.backend.pids() != pids or recording.state in ("error", "disconnected")
+        drift = drift_of(engine)
+        failed = recording.state in ("error", "disconnected")
+        engine.fresh = failed or bool(drift) or engine.backend.pids() != pids
+        self._note_rate(test.configuration, recording)
         began = time.perf_counter()
         checks = check_reply(recording, test, self.plan.run_code)
         engine.idle = time.perf_counter() - began > IDLE_S
@@ -466,8 +492,8 @@ class Session:
             "latency_s": metrics.latency_s(recording),
             "recording": recording.to_dict(),
             "checks": checks,
-            "memory": sampler.result(),
-            "block": {**block, **health},
+            "memory": {**sampler.result(), **_server_memory(engine.record)},
+            "block": {**block, **health, **({"drift": drift} if drift else {})},
             "load_s": engine.backend.load_s,
         }
         self._keep(artifact, test)
@@ -513,6 +539,7 @@ class Session:
         if replies:
             engine.decode_tokens_per_s = metrics.decode_tokens_per_s(replies[-1])
         engine.fresh = engine.idle = False
+        engine.record = server_record(engine.backend)
         self.last_engine = name
 
     def _note_load(self, engine: Engine, name: str, replies: Sequence[Recording]) -> None:
@@ -523,6 +550,21 @@ class Session:
                "warm_ttft_ms": statistics.median(known) if known else None, "n_warm": len(known)}  # fmt: skip
         self.manifest["models"][name].setdefault("loads", []).append(row)
 
+    def _note_rate(self, configuration: Configuration, recording: Recording) -> None:
+        """How fast chunks came from a server: a weighing of the instrument holds up to a rate."""
+        if configuration.model.name.startswith(SERVED):
+            if rate := weigh.chunks_per_s([recording], n_streams=1):
+                self.rates.setdefault(configuration.engine, []).append(rate)
+
+    def _note_weighings(self) -> None:
+        """For each model on a server, the last weighing that holds for what was measured, or how to weigh."""
+        for name, known in self.manifest["models"].items():
+            if name in self.rates:
+                known["chunks_per_s"] = round(statistics.median(self.rates[name]), 1)
+            if rate := known.get("chunks_per_s"):
+                found = weigh.holding_weighing(1, rate)
+                known["weighing"] = found or {"command": weigh.how_to_weigh(1, rate)}
+
     # ---- loading
 
     def _engine(self, configuration: Configuration) -> Engine | None:
@@ -531,17 +573,21 @@ class Session:
         if name in self.engines or name in self.failed:
             return self.engines.get(name)
         free_mib = machine.available_mib()
+        host = configuration.model.host
         try:
-            backend = backends.connect(self.plan.where(configuration.model), **configuration.load)
+            backend = backends.connect(
+                self.plan.where(configuration.model), **configuration.load, **({"host": host} if host else {})
+            )
+            self.engines[name] = engine = Engine(backend)
+            self._describe(name, backend)
+            self._warm_up(engine, name)
+            memory_mib = machine.process_memory_mib(backend.pids())
         except ModelError as problem:
             self._fail(name, str(problem))
             return None
-        self.engines[name] = engine = Engine(backend)
-        self._describe(name, backend)
-        self._warm_up(engine, name)
         self.manifest["models"][name]["memory_baseline"] = _rounded(getattr(backend, "baseline_mib", None))
         self.manifest["models"][name]["memory_loaded"] = {
-            **_rounded(machine.process_memory_mib(backend.pids())),
+            **_rounded(memory_mib),
             "machine_available_drop": round(free_mib - machine.available_mib(), 2),
         }
         return engine
@@ -557,6 +603,11 @@ class Session:
             raise BenchkitError(
                 f"{name} is not the model it was when this run began: its file's SHA-256 was {before[:12]}…, is "
                 f"{now['digest'][:12]}… now. Put the old file back, or choose another output folder."
+            )
+        if measured and known.get("host") != now.get("host"):
+            raise BenchkitError(
+                f"{name} was on {known.get('host')} when this run began, and is on {now.get('host')} now. Speeds of two "
+                "servers must not be mixed in one run: choose another output folder."
             )
         known.pop("error", None)
         known.update(
@@ -588,7 +639,10 @@ class Session:
             if used_mib > room_mib and number + 1 < len(wanted):
                 self._close_all()
                 return False
-        return True
+        if not any(map(drift_of, self.engines.values())):
+            return True
+        self._close_all()  # a server has unloaded one for another
+        return False
 
     def _close_all(self, but: str | None = None) -> None:
         for name in [name for name in self.engines if name != but]:
@@ -668,6 +722,7 @@ class Session:
         self._close_all()
         self.status(state, force=True)
         self._note_stops()
+        self._note_weighings()
         self.note(ended=machine.now_iso(), state=state, n_blocks=self.n_blocks)
         runs.log(self.folder, f"{state}: {self.done} artifacts")
         try:
@@ -766,6 +821,13 @@ def without_home(message: str) -> str:
     """A message in which the user's own folder is `~`, so that a shared run names no user."""
     home = str(places.home() or "")
     return re.sub(rf"{re.escape(home)}(?!\w)", "~", message) if len(home) > 1 else message
+
+
+def _server_memory(record: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """What an Ollama itself says that the model takes, on the graphics card also apart."""
+    sizes = {"server_size": record.get("size"), "server_size_vram": record.get("size_vram")}
+    return {name: {"peak_mib": round(size / machine.MIB, 2)} for name, size in sizes.items()
+            if isinstance(size, int) and size > 0}  # fmt: skip
 
 
 def _rounded(memory_mib: dict[str, float] | None) -> dict[str, float]:

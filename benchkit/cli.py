@@ -236,6 +236,7 @@ def _define_run(add: Callable[..., Parser]) -> None:
     run.add_argument("plans", nargs="*", metavar="PLAN", help="plan files (YAML or JSON)")
     run.add_argument("--models", metavar="A,B", help="instead of a plan: the models")
     missing = {"default": argparse.SUPPRESS}  # see RUN_DEFAULTS: what was not given can be told from what was
+    run.add_argument("--host", **missing, metavar="URL", help="the server of ollama: and openai: models")
     run.add_argument(
         "--prompts", **missing, metavar="SET|FILE", help="prompt sets, or a file (default: course)"
     )
@@ -261,7 +262,7 @@ def _define_run(add: Callable[..., Parser]) -> None:
 
 #: What a run of --models has where nothing is said.
 RUN_DEFAULTS = {"prompts": "course", "trials": 3, "max_tokens": 128, "temperature": 0.0, "seed": 1234,
-                "speed": False, "run_code": False}  # fmt: skip
+                "speed": False, "run_code": False, "host": None}  # fmt: skip
 
 
 def _trials(text: str) -> int | str:
@@ -357,7 +358,8 @@ def _define_notebook(add: Callable[..., Parser]) -> None:
 
 
 def _define_small(add: Callable[..., Parser]) -> None:
-    models = add("models", _models, "list the models this machine has")
+    models = add("models", _models, "list the models that can be had: shipped, GGUF files, and those of servers")
+    models.add_argument("--host", metavar="URL", help="a server (default: Ollama's and LM Studio's usual places)")
     doctor = add("doctor", _doctor, "check this machine: what would disturb a measurement, and what to do")
     demo = add("demo", _demo, "run lessons 02, 03 and 05 on the shipped models (under 2 minutes)")
     demo.add_argument("--out", type=Path, metavar="DIR", help="default: benchmark_outputs/demo")
@@ -446,6 +448,7 @@ def _refuse_ignored(arguments: argparse.Namespace) -> None:
             value = getattr(arguments, name)
             line = f"{name}: {json.dumps(value) if isinstance(value, bool) else value}"
             line = f"sampling: {{{line}}}" if name in ("max_tokens", "temperature", "seed") else line
+            line = f"models: [{{model: …, {line}}}]" if name == "host" else line
             raise BadCommand(f"--{name.replace('_', '-')} belongs to --models; in a plan write {line}")
 
 
@@ -521,11 +524,12 @@ def _convert(arguments: argparse.Namespace) -> int:
 def _models(arguments: argparse.Namespace) -> int:
     from benchkit.backends import find_models
 
-    found = find_models()
+    found = find_models(arguments.host)
     if arguments.json:
         _print_json({"models": found})
     for model in [] if arguments.json else found:
-        print(visible(f"{model['name']:<28} {model['size_mib']:>9,.1f} MiB   {model['where']}"))
+        size = "" if model["size_mib"] is None else f"{model['size_mib']:,.1f} MiB"
+        print(visible(f"{model['name']:<28} {size:>13}   {model['where']}"))
     return 0
 
 

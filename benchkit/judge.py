@@ -292,6 +292,9 @@ def _doubts(table: pd.DataFrame) -> list[str]:
             found.append(f"{name}: {100 * share:.1f} % of the response time is unexplained (more than {MAX_UNEXPLAINED:.0%})"
                          .replace("%)", " %)"))  # fmt: skip
         found += _disturbed(name, rows)
+        if how := rows["not_weighed"].dropna().unique().tolist():
+            found.append(f"{name}: scale not weighed: what this instrument's own error is, `{how[0]}` shows; then the "
+                         "same run again notes it")  # fmt: skip
     return found
 
 
@@ -319,6 +322,10 @@ def _notes(table: pd.DataFrame) -> list[str]:
         if rows["block_judged"].eq(False).any():
             notes.append(f"{name}: its blocks are too short to judge whether other programs disturbed them (less than "
                          f"{machine.MIN_JUDGED_S:g} s together)")  # fmt: skip
+        n_short = int((rows["purpose"] == "cut short").sum())
+        if n_short:
+            notes.append(f"{name}: {counted(n_short, 'reply')} of forced length ended early, for the server cannot be told "
+                         "to go on; decode speed is of the others")  # fmt: skip
         n_other = int((rows["cache_asked"].notna() & (rows["cache"] != rows["cache_asked"])).sum())
         if n_other:
             notes.append(f"{name}: the cache was not as asked for in {counted(n_other, 'request')}")

@@ -31,7 +31,8 @@ MIB = 1024 * 1024
 UNREADABLE = (OSError, RuntimeError, AttributeError, ValueError, psutil.Error)
 
 #: Packages whose version can change a result.
-PACKAGES = ("benchkit", "llama-cpp-python", "numpy", "pandas", "scipy", "matplotlib", "psutil", "requests")
+PACKAGES = ("benchkit", "llama-cpp-python", "numpy", "pandas", "scipy", "matplotlib", "psutil", "requests", "httptools",
+            *(() if sys.platform == "win32" else ("uvloop",)))  # fmt: skip
 
 #: Environment variables that can change a result, and hold no secret. No other one is ever recorded.
 ENVIRONMENT = (
@@ -341,6 +342,10 @@ def judge_blocks(records: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str,
     for group in groups.values():
         for window in windows([record for record in group if record["id"] not in found]):
             found.update(dict.fromkeys((record["id"] for record in window), together(window)))
+    for name, record in last.items():
+        if drift := record.get("drift"):  # it voids its own block, not the window
+            reasons = [*found[name]["reasons"], f"settings drift: {'; '.join(drift)}"]
+            found[name] = {**found[name], "void": True, "reasons": reasons}
     return found
 
 

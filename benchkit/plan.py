@@ -41,6 +41,7 @@ class Model:
 
     name: str
     label: str
+    host: str | None = None
     family: str | None = None
     parameters: str | None = None
     type: str | None = None
@@ -49,9 +50,13 @@ class Model:
 
     def to_dict(self) -> dict[str, str]:
         """The entry as a plan file holds it."""
-        row = {"model": self.name, "label": self.label, "family": self.family, "parameters": self.parameters,
-               "type": self.type, "size": self.size, "download": self.download}  # fmt: skip
+        row = {"model": self.name, "label": self.label, "host": self.host, "family": self.family,
+               "parameters": self.parameters, "type": self.type, "size": self.size, "download": self.download}  # fmt: skip
         return {key: value for key, value in row.items() if value is not None}
+
+    def identity(self) -> dict[str, str]:
+        """What decides the measurement: the model, what it is called, and on which server if the plan says so."""
+        return {key: value for key, value in self.to_dict().items() if key in ("model", "label", "host")}
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,8 @@ class Test:
             "prompt_set": self.prompt_set_sha256, "prompt_index": self.prompt.index, "prompt": self.prompt.text,
             "trial": self.trial, "purpose": self.purpose, "n_prompt": self.n_prompt,
         }  # fmt: skip
+        if self.configuration.model.host:
+            what["host"] = self.configuration.model.host
         return sha256(canonical(what))
 
 
@@ -139,7 +146,7 @@ class Plan:
     def identity(self) -> dict[str, Any]:
         """What decides the measurement: names, descriptions and folders do not."""
         row = self.to_dict()
-        row["models"] = [{"model": m.name, "label": m.label} for m in self.models]
+        row["models"] = [model.identity() for model in self.models]
         row["prompts"] = {f"{s.name}[{i}]": s.sha256 for i, s in enumerate(self.prompt_sets())}
         return {key: value for key, value in row.items() if key not in ("name", "description", "folders")}
 
@@ -398,7 +405,7 @@ SPEED: dict[str, tuple[Any, Check]] = {
     "repeats": (10, integer(1, 1000)),
 }
 MODEL: dict[str, Check] = {
-    name: text() for name in ("model", "label", "family", "parameters", "type", "size", "download")
+    name: text() for name in ("model", "label", "host", "family", "parameters", "type", "size", "download")
 }
 
 
@@ -418,20 +425,27 @@ TOP: dict[str, tuple[Any, Check]] = {
     "cache": ("cold", choice("cold", "warm")),
     "run_code": (False, choice(False, True)),
 }
+SERVED = ("ollama:", "openai:")  # how the name of a model on a server begins
 PARTS = ("models", "folders", "prompts", "load", "sampling", "speed")
 
 
 # ---------------------------------------------------------------- from values to a plan
 
 
-def make_plan(models: str | list, prompts: str | list = "course", **settings: Any) -> Plan:
+def make_plan(
+    models: str | list, prompts: str | list = "course", *, host: str | None = None, **settings: Any
+) -> Plan:
     """A plan from keywords: `trials`, `timeout_s`, `cache`, `speed`, any load or sampling setting.
+
+    `host` is the server of all `ollama:` and `openai:` models.
 
     >>> plan = make_plan("gguf:pocket-xs,gguf:pocket-s", trials=2, max_tokens=64, n_threads=[1, 2])
     >>> [c.label for c in plan.configurations()][:2]
     ['gguf:pocket-xs n_threads=1', 'gguf:pocket-xs n_threads=2']
     """
     raw: dict[str, Any] = {"models": _split(models, "models"), "prompts": _split(prompts, "prompts")}
+    if host is not None:
+        raw["models"] = [_on(host, model) for model in raw["models"]]
     raw.update(load={}, sampling={})
     allowed = [*LOAD, *SAMPLING, *TOP, "folders", "speed"]
     for key, value in settings.items():
@@ -441,6 +455,13 @@ def make_plan(models: str | list, prompts: str | list = "course", **settings: An
         part[key] = value
     raw.setdefault("name", _derived_name("-".join(str(p) for p in raw["prompts"])[:60]))
     return parse_plan(raw, "this plan")
+
+
+def _on(host: str, model: Any) -> Any:
+    """The model, on this server if it can be on one and no other is said."""
+    entry = dict(model) if isinstance(model, Mapping) else {"model": model}
+    served = isinstance(entry.get("model"), str) and entry["model"].startswith(SERVED)
+    return {**entry, "host": entry.get("host", host)} if served else model
 
 
 def _derived_name(words: str) -> str:
@@ -562,6 +583,10 @@ def _model(raw: Any, source: str, where: str) -> Model:
         )
     checked = {key: _one(value, MODEL[key], source, f"{where}.{key}") for key, value in raw.items()}
     name = checked.pop("model")
+    if "host" in checked and not name.startswith(SERVED):
+        raise BenchkitError(
+            f"{source}: {where}.host: only ollama: and openai: models are on a server; {show(name)} is not."
+        )
     return Model(name=name, label=checked.pop("label", name), **checked)
 
 

@@ -72,6 +72,9 @@ TERMS = (
          "tokens of the prompt, chat template included; it stands beside latency and TTFT, which grow with it"),
     Term("ttft_median_ms", "time to first token (TTFT), median", "ms", "Time",
          "t_first − t_sent; the median over prompts"),
+    Term("instrument_error_ms", "the instrument's own error", "ms", "Time",
+         "how much longer than it was a time to first token is read on average, by the last weighing of this "
+         "instrument on this machine that holds for one stream as fast as this one; models on a server only"),
     Term("decode_tokens_per_s", "decode speed", "tok/s", "Speed",
          "(n − k₁) / (t_last − t_first): one user's speed once the reply runs, first token "
          "excluded; of forced-length replies where the run has them"),

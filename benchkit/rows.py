@@ -25,11 +25,12 @@ from benchkit.runs import open_run
 MIB = 2**20
 
 #: The memory source that the table shows, first one found: the model's own process before the machine's.
-MEMORY_SOURCES = ("process_high_water", "process", "process_tree", "gpu_used", "process_anonymous", "machine_available_drop")
+MEMORY_SOURCES = ("process_high_water", "process", "process_tree", "gpu_used", "server_size", "process_anonymous",
+                  "machine_available_drop")  # fmt: skip
 
 TEXTS = ("run", "model", "configuration", "prompt_set", "prompt_id", "category", "purpose", "state", "error",
          "prompt", "response", "n_output_source", "memory_source", "cache", "cache_asked", "clock_faults",
-         "block_id", "block_turn", "block_reasons", "started_at", "artifact")  # fmt: skip
+         "block_id", "block_turn", "block_reasons", "not_weighed", "started_at", "artifact")  # fmt: skip
 WHOLE = ("prompt_index", "trial", "n_output_tokens", "n_prompt_tokens", "n_cached_tokens", "n_output_reported",
          "n_new_prompt_tokens", "n_ctx", "n_threads", "n_gpu_layers", "max_tokens", "seed", "n_checks", "n_passed",
          "block_position")  # fmt: skip
@@ -39,7 +40,7 @@ YES_NO = ("correct", "first_chunk_tokens_assumed", "block_resident", "block_warm
 COLUMNS = (
     "run", "model", "configuration", "prompt_set", "prompt_index", "prompt_id", "category", "trial", "purpose",
     "state", "error", "prompt", "response", *metrics.MEASURED[1:], "n_new_prompt_tokens", "prefill_ms",
-    "unexplained_ms", "unexplained_share", "load_s", "cold_extra_s", "size_mib", "peak_memory_mib", "memory_source",
+    "unexplained_ms", "unexplained_share", "load_s", "cold_extra_s", "instrument_error_ms", "not_weighed", "size_mib", "peak_memory_mib", "memory_source",
     "memory_delta_mib", "peak_anonymous_mib", "peak_file_backed_mib", "n_checks", "n_passed", "correct", "checks", "n_ctx", "n_threads", "n_gpu_layers",
     "temperature", "seed", "max_tokens", "cache", "cache_asked", "block_id", "block_turn", "block_position",
     "block_resident", "block_warmed", "block_judged", "block_void", "block_reasons", "clock_faults", "started_at", "artifact",
@@ -111,7 +112,7 @@ def _row(artifact: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, 
     return {
         **row,
         "configuration": artifact.get("configuration") or artifact.get("model"),
-        "purpose": artifact.get("purpose") or ("speed" if file.startswith("speed/") else "quality"),
+        "purpose": _purpose(artifact, file),
         "error": recording.error,
         "prompt": _whole(artifact.get("prompt")),
         "response": _whole(artifact.get("response", recording.response)),
@@ -126,6 +127,13 @@ def _row(artifact: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, 
         "started_at": recording.started_at,
         "artifact": file or None,
     }  # fmt: skip
+
+
+def _purpose(artifact: Mapping[str, Any], file: str) -> str:
+    """Quality, speed, or "cut short": a reply that was to be of forced length, by a server that knows no such thing."""
+    purpose = artifact.get("purpose") or ("speed" if file.startswith("speed/") else "quality")
+    ended = (artifact.get("recording") or {}).get("state") in ("ok", "empty")
+    return "cut short" if purpose == "speed" and ended else purpose
 
 
 def _measured(recording: Recording) -> dict[str, Any]:
@@ -156,19 +164,23 @@ def _whole(text: Any) -> Any:
     return SURROGATES.sub("\ufffd", text) if isinstance(text, str) else text
 
 
-def _model(artifact: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, float | None]:
-    """What the manifest knows of this artifact's engine or model: the file's size, how cold it began."""
+def _model(artifact: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What the manifest knows of this artifact's engine or model: size, how cold it began, how true its times are."""
     models = manifest.get("models") or {}
     entry = models.get(artifact.get("engine")) or models.get(artifact.get("model")) or {}
     size, loads = entry.get("size_bytes"), entry.get("loads") or ()
+    weighing = entry.get("weighing") or {}
     extra = stats.clean(metrics.cold_extra_s(load.get("cold_ttft_ms"), stats.clean([load.get("warm_ttft_ms")]))
                         for load in loads)  # fmt: skip
     return {"size_mib": None if size is None else size / MIB,
-            "cold_extra_s": float(np.median(extra)) if extra else None}  # fmt: skip
+            "cold_extra_s": float(np.median(extra)) if extra else None,
+            "instrument_error_ms": (weighing.get("reply_error_ms") or {}).get("mean"),
+            "not_weighed": weighing.get("command")}  # fmt: skip
 
 
 def _memory(memory: Mapping[str, Any]) -> dict[str, Any]:
-    source = next((s for s in MEMORY_SOURCES if isinstance(memory.get(s), Mapping)), None)
+    there = [s for s in MEMORY_SOURCES if isinstance(memory.get(s), Mapping)]
+    source = next((s for s in there if memory[s].get("peak_mib") is not None), None)  # that has a baseline
     shown = memory.get(source) or {}
     note = f" ({memory['note']})" if source and memory.get("note") else ""
     return {

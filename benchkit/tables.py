@@ -81,7 +81,7 @@ SUMMARY = (
     "ttft_median_ms", "ttft_median_ms_low", "ttft_median_ms_high",
     "decode_tokens_per_s", "decode_tokens_per_s_low", "decode_tokens_per_s_high", "decode_source", "decode_n",
     "decode_reply_tokens", "decode_prompt_tokens", "prefill_tokens_per_s",
-    "load_s", "cold_extra_s", "size_mib", "peak_memory_mib", "memory_delta_mib", "memory_source",
+    "load_s", "cold_extra_s", "instrument_error_ms", "size_mib", "peak_memory_mib", "memory_delta_mib", "memory_source",
     "n_judged", "pass_rate", "pass_rate_low", "pass_rate_high", "seconds_per_correct",
     "identical_share", "n_repeated", "perplexity", "unexplained_share", "verdict", "verdict_reasons",
 )  # fmt: skip
@@ -110,6 +110,7 @@ def _summary(table: pd.DataFrame, configuration: str) -> dict[str, Any]:
         **_decode(table, configuration),
         "load_s": middle(rows["load_s"]),
         "cold_extra_s": middle(rows["cold_extra_s"]),
+        "instrument_error_ms": middle(rows["instrument_error_ms"]),
         "size_mib": largest(rows["size_mib"]),
         "peak_memory_mib": largest(rows["peak_memory_mib"]),
         "memory_delta_mib": middle(rows["memory_delta_mib"]),

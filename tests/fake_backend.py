@@ -22,9 +22,9 @@ class FakeBackend:
         list[tuple[str, str, int]]
     ] = []  # every request of every instance: model, prompt, max_tokens
 
-    def __init__(self, name: str, behave: Callable | None = None, digest: str = "d0", **load):
+    def __init__(self, name: str, behave: Callable | None = None, digest: str = "d0", server=None, **load):
         self.name, self.load, self.digest, self.behave = name, load, digest, behave
-        self.load_s, self.closed = 0.01, False
+        self.load_s, self.closed, self.server = 0.01, False, server  # server(self): what `snapshot` says
 
     def stream(self, prompt, options=OPTIONS, on_text=None) -> Recording:
         assert not self.closed, "a closed model was asked"
@@ -49,6 +49,9 @@ class FakeBackend:
     def pids(self):
         return [os.getpid()]
 
+    def snapshot(self):
+        return self.server(self) if self.server else {}
+
     def close(self):
         self.closed = True
 
@@ -59,7 +62,7 @@ class FakeBackend:
         self.close()
 
 
-def connector(behaviours: dict[str, Callable] | None = None, digest: str = "d0"):
+def connector(behaviours: dict[str, Callable] | None = None, digest: str = "d0", server: Callable | None = None):
     """A `connect` that knows every model but those called `fake:missing…`."""
     FakeBackend.log.clear()
     opened: list[FakeBackend] = []
@@ -67,7 +70,7 @@ def connector(behaviours: dict[str, Callable] | None = None, digest: str = "d0")
     def connect(name, **load):
         if "missing" in name:
             raise ModelError(f"{name}: there is no such model")
-        opened.append(FakeBackend(name, (behaviours or {}).get(name), digest, **load))
+        opened.append(FakeBackend(name, (behaviours or {}).get(name), digest, server, **load))
         return opened[-1]
 
     connect.opened = opened

@@ -34,8 +34,8 @@ def prompts(tmp_path):
 def fake(monkeypatch):
     """Use fake models; `fake(behaviours, digest)` gives them other manners."""
 
-    def use(behaviours=None, digest="d0"):
-        connect = connector(behaviours, digest)
+    def use(behaviours=None, digest="d0", server=None):
+        connect = connector(behaviours, digest, server)
         monkeypatch.setattr(bench.backends, "connect", connect)
         return connect
 

@@ -10,11 +10,12 @@ import pytest
 import requests
 from real_servers import llama_server, ollama, ollama_programs
 
-from benchkit import metrics
+from benchkit import bench, metrics, rows
 from benchkit.backends import Options
 from benchkit.backends.ollama import OllamaBackend
 from benchkit.backends.openai_compatible import OpenAIBackend
 from benchkit.errors import BenchkitError
+from benchkit.plan import read_plan
 from benchkit.serve import start
 
 PROMPT = "What is the capital of France?"
@@ -227,6 +228,24 @@ def test_the_ollama_backend_measures_a_real_ollama(real, ours):
             assert recording.server_timings["engine"] == "ollama"
             replies.append(recording.response)
     assert replies[0] == replies[1]
+
+
+def test_a_run_over_two_protocols_and_two_models_of_a_real_ollama(real, tmp_path):
+    models = [
+        {"model": f"ollama:{MODEL}", "host": real.url},
+        {"model": "ollama:pocket-xs", "host": real.url},
+        {"model": f"openai:{MODEL}", "host": f"{real.url}/v1"},
+    ]
+    plan = read_plan({"models": models, "prompts": "course", "trials": 2, "sampling": {"max_tokens": 12}})
+    run = bench.run(plan, tmp_path / "run", progress=False)
+    assert not run.failed and len(run.artifacts()) == 3 * 3 * 2
+    assert {a["recording"]["state"] for a in run.artifacts()} <= {"ok", "length"}
+    assert not any(a["block"].get("drift") for a in run.artifacts())
+    entry = run.manifest["models"][f"ollama:{MODEL}"]
+    assert len(entry["digest"]) == 64 and entry["quantisation"] == "F16" and entry["host"] == real.url
+    table = rows.results(run)
+    mine = table[table["model"] == f"ollama:{MODEL}"]
+    assert set(mine["memory_source"]) == {"server_size"} and (mine["peak_memory_mib"] > 5).all()
 
 
 def test_the_memory_of_a_real_ollama_is_in_its_runner(real):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from .. import places
 from ..errors import ModelError, did_you_mean
@@ -13,7 +16,7 @@ from .base import Backend, Options
 
 __all__ = ["Backend", "Options", "connect", "find_models"]
 
-SERVED = ("ollama", "openai")
+SERVED = ("ollama", "openai")  # schemes of models on a server
 ALLOWED = (
     "Write gguf:pocket-s (a model that ships with benchkit), gguf:pocket-s:Q4_K_M (the same, quantised), "
     "gguf:PATH (any GGUF file on this computer), ollama:MODEL (a model of your Ollama), openai:MODEL with its "
@@ -137,8 +140,12 @@ def model_folders() -> list[Path]:
     return [Path(os.path.expanduser(folder)) for folder in own + usual]
 
 
-def find_models() -> list[dict[str, Any]]:
-    """The models this computer has: name, path, size in MiB, and where it was found."""
+def find_models(host: str | None = None) -> list[dict[str, Any]]:
+    """The models that can be had: name, path, size in MiB (None where it is not told), and where it was found.
+
+    The shipped ones, GGUF files in the usual folders, and those of the servers that answer: `host`, which must,
+    or else the Ollama and the LM Studio of this computer, should they run.
+    """
     shipped = [_row(f"gguf:{stem}", path, "shipped") for stem, path in _pocket_models().items()]
     found = {
         path: _row(f"gguf:{path}", path, str(folder))
@@ -147,7 +154,30 @@ def find_models() -> list[dict[str, Any]]:
         for path in sorted(folder.rglob("*.gguf"))
         if path.is_file() and "mmproj" not in path.name  # an eye for a model, not a model
     }
-    return shipped + list(found.values())
+    return [*shipped, *found.values(), *_on_servers(host)]
+
+
+LM_STUDIO = "http://127.0.0.1:1234/v1"
+
+
+def _on_servers(host: str | None) -> Iterator[dict[str, Any]]:
+    from . import ollama, openai_compatible
+
+    if host is None:
+        with suppress(ModelError):
+            yield from ollama.list_models()
+        with suppress(ModelError):
+            yield from openai_compatible.list_models(LM_STUDIO)
+        return
+    has_path = bool(urlsplit(host if "://" in host else f"http://{host}").path.strip("/"))
+    likely, other = (openai_compatible, ollama) if has_path else (ollama, openai_compatible)
+    try:
+        yield from likely.list_models(host)
+    except ModelError as problem:
+        try:
+            yield from other.list_models(host)
+        except ModelError:
+            raise problem from None
 
 
 def _row(name: str, path: Path, where: str) -> dict[str, Any]:

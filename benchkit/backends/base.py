@@ -93,6 +93,9 @@ class Backend(Protocol):
     def pids(self) -> list[int]:
         """The processes whose memory is the model's."""
 
+    def snapshot(self) -> dict[str, Any]:
+        """The server's own record of the model, which must not change meanwhile; empty where there is none."""
+
     def close(self) -> None:
         """Unload the model."""
 

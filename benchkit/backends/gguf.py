@@ -293,6 +293,10 @@ class GgufBackend:
         """The worker's process id: its memory is the model's memory."""
         return [self._worker.process.pid] if self._worker and self._worker.process.poll() is None else []
 
+    def snapshot(self) -> dict[str, Any]:
+        """Empty: nobody but us can change this model."""
+        return {}
+
     def close(self) -> None:
         """Unload the model: the worker ends."""
         self._closed = True

@@ -203,6 +203,10 @@ def base_url(host: str | None) -> str:
         return url  # `Wire` says what is wrong with it
 
 
+#: Of a model's row in the list: what must not change while it is measured (`created` does, with some servers).
+KEPT_OF_ROW = ("id", "digest", "size", "context_length", "max_model_len", "owned_by")
+
+
 def read_key(api_key: str | None = None) -> str | None:
     """The key to be sent: the given one, else `BENCHKIT_API_KEY`, else `OPENAI_API_KEY`."""
     key = api_key or os.environ.get("BENCHKIT_API_KEY") or os.environ.get("OPENAI_API_KEY") or ""
@@ -254,6 +258,12 @@ class OpenAIBackend(ServedModel):
             names = ", ".join(plain(name, 80) for name in sorted(self._models)[:12])
             return replace(recording, error=f"{recording.error} The server has{hint}: {names}.")
         return recording
+
+    def snapshot(self) -> dict[str, Any]:
+        """The server's own record of the model, as far as it is plain; empty where its list has no such row."""
+        rows = {row["id"]: row for row in _rows(self.ask_json("/models"))}
+        row = rows.get(self.model) or rows.get(f"{self.model}:latest", {})
+        return {key: row[key] for key in KEPT_OF_ROW if isinstance(row.get(key), (str, int, float))}
 
     def describe(self) -> dict[str, Any]:
         """What a manifest keeps: the server's own words about the model, as far as they are plain values."""

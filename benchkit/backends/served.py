@@ -93,10 +93,6 @@ class ServedModel:
         """The processes whose memory is the model's, where that is known."""
         return []
 
-    def snapshot(self) -> dict[str, Any]:
-        """What must not change while a block is measured; empty where the server does not tell."""
-        return {}
-
     def close(self) -> None:
         """Close the connection."""
         self._hang_up()
