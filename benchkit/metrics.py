@@ -15,6 +15,7 @@ from itertools import pairwise, takewhile
 from statistics import median
 
 from benchkit.recording import TEXT_KINDS, Chunk, Count, Recording
+from benchkit.text import number
 
 MS, S = 1e6, 1e9  # nanoseconds in a millisecond, in a second
 
@@ -598,4 +599,4 @@ def show_seconds_per_correct(seconds: float | None) -> str:
     """
     if seconds is None or math.isnan(seconds):
         return "–"
-    return "never" if math.isinf(seconds) else f"{seconds:#.3g} s"
+    return "never" if math.isinf(seconds) else f"{number(seconds)} s"

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import ast
 import functools
-import itertools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -135,7 +134,7 @@ def _find_object(reply: str) -> tuple[dict[str, Any] | None, str]:
 
 
 def _json_kind(value: Any) -> str:
-    kinds = {list: "a list", str: "a text", bool: "true or false", type(None): "null", dict: "an object"}
+    kinds = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
     return kinds.get(type(value), "a number")
 
 
@@ -177,6 +176,7 @@ def exact_values(reply: str, values: dict[str, Any]) -> tuple[bool, str]:
 
 
 #: What models write where a value is missing. None of it is a value.
+MAX_VALUES = 10_000  # of one reply's JSON, each looked for in the source
 PLACEHOLDERS = """n/a na none null nil unknown tbd undefined unspecified missing not-available not-given
 not-provided not-specified not-mentioned not-found no-email string text value your-name name@example.com
 user@example.com email@example.com""".split()
@@ -196,7 +196,9 @@ def nothing_invented(reply: str, source: str, allowed: Sequence[str] = ()) -> tu
         return False, f"no valid JSON: {found.problem}"
     where, accepted = normal(source), {normal(value) for value in allowed}
     numbers = None
-    for path, value in _leaves(found.value):
+    for n, (path, value) in enumerate(_leaves(found.value)):
+        if n == MAX_VALUES:
+            return False, f"more than {MAX_VALUES:,} values, too many to look for each in the source"
         if isinstance(value, str):
             text = normal(value)
             given = text in where if text.endswith("*") else stands_in(text, where)  # here * is no wildcard
@@ -207,30 +209,34 @@ def nothing_invented(reply: str, source: str, allowed: Sequence[str] = ()) -> tu
                                "null would say that nothing was given")  # fmt: skip
         else:
             numbers = find_numbers(source) if numbers is None else numbers
-            if any(same_value(value, float(number)) or value == number for number in numbers):
+            if any(_equals(value, number) for number in numbers):
                 continue
         return False, f"{path}: {brief(value)} does not stand in the source"
     return True, "every value stands in the source"
 
 
-def _leaves(value: Any, limit: int = 10_000) -> Iterable[tuple[str, Any]]:
+def _equals(value: float, number: Decimal) -> bool:
+    return value == number or (isinstance(value, float) and same_value(value, float(number)))
+
+
+def _leaves(value: Any) -> Iterator[tuple[str, Any]]:
     """The texts and numbers in a JSON value with where they are; true, false and null state no fact."""
-    stack = [("value", value)]
-    while stack and limit:
-        path, value = stack.pop()
-        prefix = "" if path == "value" else path + "."
-        if isinstance(value, dict):
-            stack += [(f"{prefix}{str(key)[:40]}", item) for key, item in _first(value.items(), limit)]
-        elif isinstance(value, list):
-            stack += [(f"{path}[{i}]", item) for i, item in _first(enumerate(value), limit)]
-        elif value is not None and not isinstance(value, bool):
-            limit -= 1
-            yield path, value
+    opened = [iter([("value", value)])]
+    while opened:
+        for path, item in opened[-1]:
+            if isinstance(item, (dict, list)):
+                opened.append(_inside("" if path == "value" else path, item))
+                break
+            if item is not None and not isinstance(item, bool):
+                yield path, item
+        else:
+            opened.pop()
 
 
-def _first(values: Iterable[Any], n: int) -> list[Any]:
-    """The first n values, last one first: as a stack wants them."""
-    return list(itertools.islice(values, n))[::-1]
+def _inside(path: str, value: dict[str, Any] | list[Any]) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, list):
+        return ((f"{path or 'value'}[{i}]", item) for i, item in enumerate(value))
+    return ((f"{path}.{str(key)[:40]}".lstrip("."), item) for key, item in value.items())
 
 
 def check_json_quality(text: str, required: Sequence[str]) -> dict[str, bool]:
@@ -497,7 +503,7 @@ def expected(reply: str, value: Any) -> tuple[bool, str]:
 
 def _bare(reply: str) -> str:
     """A short answer without what models wrap around it: quotes, asterisks, a full stop."""
-    return normal(reply[:10_000]).strip(" .!\"'`*_:;,。！")
+    return normal(reply).strip(" .!\"'`*_:;,。！")
 
 
 @check
@@ -597,10 +603,11 @@ def refusal(
 
 def _invented(reply: str, source: str) -> str | None:
     """An address or number in the reply that the source does not have."""
-    known = source.casefold()
+    known = normal(source)
     for address in _ADDRESS.finditer(reply):
-        if address[0].rstrip(".,").casefold() not in known:
-            return address[0].rstrip(".,")
+        told = address[0].rstrip(".,")
+        if not stands_in(normal(told), known):
+            return told
     numbers = set(find_numbers(source))
     for line in reply.splitlines():
         item = _NUMBERED.match(line)  # the number of a list's line is no invention

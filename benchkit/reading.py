@@ -206,16 +206,18 @@ def each_number(text: str) -> Iterator[Decimal]:
 
 def read_number(token: str) -> list[Decimal]:
     """The value of what `NUMBER` matched; several where commas set numbers apart, as in 1,2,3."""
-    sign = -1 if token[0] in "-−–" else 1
+    negative = token[0] in "-−–"
     token = token.lstrip("-−–$").rstrip(",")
     pieces = [token.replace(",", "")] if _GROUPED.fullmatch(token) else token.split(",")
     numbers = []
     for piece in pieces:
         try:
-            numbers.append(sign * Decimal(piece[:400]) if piece else None)
+            value = Decimal(piece[:400]) if piece else None
         except InvalidOperation:
             continue
-        sign = 1
+        # copy_negate: a minus before a Decimal rounds it to 28 digits
+        numbers.append(value.copy_negate() if negative and value is not None else value)
+        negative = False
     return [n for n in numbers if n is not None]
 
 

@@ -103,6 +103,13 @@ def test_each_part_of_the_ledger_is_what_the_engine_says_of_it(recording):
 
 @few
 @given(recordings)
+def test_the_ledger_loses_no_time_and_invents_none(recording):
+    start = recording.t_sent_ns if recording.t_scheduled_ns is None else recording.t_scheduled_ns
+    assert sum(part or 0 for part in metrics.ledger_ns(recording).values()) == recording.t_end_ns - start
+
+
+@few
+@given(recordings)
 def test_no_metric_fails_or_hides_a_zero_division(recording):
     measured = metrics.measure(recording)
     assert tuple(measured) == metrics.MEASURED
@@ -208,6 +215,28 @@ def test_tokens_are_not_guessed_from_chunks_or_words():
     assert metrics.end_to_end_tokens_per_s(r) is None
 
 
+@pytest.mark.parametrize(
+    ("verified", "n", "gaps"),
+    [(True, 2, [20.0]), (True, None, [20.0]), (True, 5, None), (False, 2, None), (False, None, None)],
+)
+def test_gaps_between_chunks_are_not_passed_off_as_gaps_between_tokens(verified, n, gaps):
+    """Unless every chunk is one token: the engine's word for it, and no count that speaks against it."""
+    counted = {} if n is None else counts(output=n)
+    r = reply((10, "content", "a"), (30, "content", "b"), counts=counted, chunks_are_tokens=verified)
+    assert metrics.itl_ms(r) == gaps
+
+
+def test_end_to_end_speed_is_tokens_over_the_whole_time():
+    r = reply((100, "content", "a"), sent=50 * MS, end=2050, counts=counts(output=5))
+    assert metrics.end_to_end_tokens_per_s(r) == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize("source", ["engine_tokenizer", "server", None])
+def test_who_counted_the_tokens_is_said(source):
+    r = replace(EXAMPLE, counts={} if source is None else {"output": Count(4, source)})
+    assert metrics.measure(r)["n_output_source"] == source
+
+
 def test_half_a_character_is_a_token_without_text():
     chunks = (
         Chunk(10 * MS, "content", "", 1),
@@ -254,6 +283,21 @@ def test_a_warm_cache_is_no_prompt_speed():
     assert metrics.prefill_tokens_per_s(replace(r, counts=counts(prompt=100, cached=100))) is None
 
 
+@pytest.mark.parametrize(
+    ("cached", "cache", "speed"),
+    [(0, None, 400), (60, "warm", 160), (None, "cold", 400), (None, "warm", None), (100, "warm", None)],
+)
+def test_the_client_s_estimate_of_prompt_speed_counts_only_new_tokens(cached, cache, speed):
+    known = {"prompt": 100} if cached is None else {"prompt": 100, "cached": cached}
+    r = reply((250, "content", "a"), counts=counts(**known), cache=cache)
+    assert metrics.prefill_estimate_tokens_per_s(r) == (None if speed is None else pytest.approx(speed))
+
+
+def test_the_engine_in_process_tells_both_its_speeds():
+    assert metrics.prefill_tokens_per_s(EXAMPLE) == pytest.approx(10 / 0.018)
+    assert metrics.engine_decode_tokens_per_s(EXAMPLE) == pytest.approx(4 / 0.038)
+
+
 def test_one_new_token_is_booked_as_a_decode_step_and_is_no_prompt_speed():
     """llama.cpp counts a batch of one token as decoding, and reports at least one prompt token all the same."""
     timings = {**EXAMPLE.server_timings, "prompt_eval_ms": 0.001, "n_prompt_eval": 1, "n_eval": 5}
@@ -270,7 +314,9 @@ def test_the_first_token_is_not_a_decode_step():
     server = {"prompt_ms": 10.0, "prompt_n": 8, "predicted_ms": 40.0, "predicted_n": 5}
     r = reply((1, "content", "a"), server_timings=server)
     assert metrics.engine_decode_tokens_per_s(r) == 100 and metrics.prefill_tokens_per_s(r) == 800
-    assert metrics.engine_decode_tokens_per_s(replace(r, server_timings={**server, "predicted_n": 1})) is None
+    one = replace(r, server_timings={**server, "predicted_n": 1})
+    assert metrics.engine_decode_tokens_per_s(one) is None
+    assert metrics.engine_times(one).n_decode_steps == 0  # known, not unknown
 
 
 def test_waiting_is_charged_from_the_schedule():
@@ -292,6 +338,13 @@ def test_a_clock_that_runs_backwards_is_reported_not_shown_as_a_number_to_trust(
     assert "the request ended before it was sent" in metrics.clock_faults(Recording(5, 4, "ok"))
 
 
+def test_two_events_at_one_instant_are_no_clock_fault():
+    """Some clocks are coarse: what follows at once gets the same stamp, and nothing ran backwards."""
+    at_once = [Chunk(MS, "content", text, 1) for text in "ab"]
+    r = Recording(MS, MS, "ok", tuple(at_once), t_headers_ns=MS, t_first_byte_ns=MS)
+    assert metrics.clock_faults(r) == []
+
+
 # ---------------------------------------------------------------- the ledger
 
 
@@ -306,6 +359,16 @@ def test_stamps_of_another_clock_are_not_believed():
     strange = {**EXAMPLE.server_timings, "t_received_ns": 10**15}
     parts = metrics.ledger(replace(EXAMPLE, server_timings=strange))
     assert parts["delivery"] is None and parts["prefill"] == 18.0 and parts["unexplained"] == 2.5
+
+
+@pytest.mark.parametrize(
+    ("received", "prompt", "done"), [(0, 0, 0), (0, 0, 60), (0, 60, 60), (60, 60, 60), (0, 20, 60)]
+)
+def test_stamps_at_one_instant_are_believed(received, prompt, done):
+    stamps = {"t_received_ns": received * MS, "t_prompt_ns": prompt * MS, "t_done_ns": done * MS}
+    r = Recording(0, 60 * MS, "ok", server_timings={"eval_ms": 0.0, "prompt_eval_ms": 0.0, **stamps})
+    parts = metrics.ledger(r)
+    assert parts["prefill"] == prompt - received and parts["delivery"] == received + 60 - done
 
 
 def test_the_ledger_of_ollama_finds_the_queue_in_what_its_fields_leave_out():
@@ -325,11 +388,27 @@ def test_the_ledger_of_ollama_finds_the_queue_in_what_its_fields_leave_out():
         )
     )
     assert left_out["load"] == 0.0  # Ollama leaves out a zero
+    assert left_out["queue"] == 0.0  # the fields are the whole: nobody waited
+    only_read = {"total_duration": 60 * MS, "prompt_eval_duration": 50 * MS}
+    parts = metrics.ledger(reply((30, "content", "a"), end=60, server_timings=only_read))
+    assert (parts["queue"], parts["prefill"], parts["decode"]) == (10.0, 50.0, 0.0)
+
+
+def test_ollama_without_a_total_still_says_how_fast_it_decodes():
+    r = reply((30, "content", "a"), end=60, server_timings={"eval_duration": 40 * MS, "eval_count": 5})
+    assert metrics.engine_decode_tokens_per_s(r) == 100
+    parts = metrics.ledger(r)
+    assert parts["queue"] is None and parts["decode"] == 40 and parts["unexplained"] == 20
 
 
 def test_an_engine_that_claims_more_than_the_client_saw_is_unexplained_too():
     r = reply((5, "content", "a"), end=100, server_timings={"prompt_ms": 100.0, "predicted_ms": 20.0})
     assert metrics.ledger(r)["unexplained"] == -20 and metrics.unexplained_share(r) == 0.2
+
+
+def test_an_engine_that_gives_one_of_its_times_can_be_checked():
+    r = reply((5, "content", "a"), end=100, server_timings={"predicted_ms": 75.0})
+    assert metrics.ledger(r)["prefill"] is None and metrics.unexplained_share(r) == 0.25
 
 
 # ---------------------------------------------------------------- many requests
@@ -343,6 +422,8 @@ def test_rates_are_ratios_of_sums():
     assert metrics.throughput_tokens_per_s([100, 10], [1.0, 9.0]) == 11.0  # the mean of the rates is 50.6
     assert metrics.throughput_tokens_per_s([100, None], [1.0, 1.0]) is None
     assert metrics.throughput_tokens_per_s([], []) is None
+    assert metrics.tokens_per_min([100, 10], [1.0, 9.0]) == 660.0
+    assert metrics.tokens_per_min([100, None], [1.0, 1.0]) is metrics.tokens_per_min([], []) is None
     assert metrics.requests_per_min(75, [0.8] * 75) == pytest.approx(75)
     assert metrics.requests_per_min(0, [1.0]) == 0 and metrics.requests_per_min(0, []) is None
 
@@ -355,6 +436,30 @@ def test_the_order_of_requests_changes_nothing(pairs, seed):
     mixed = random.Random(seed).sample(pairs, len(pairs))
     for rate in (metrics.throughput_tokens_per_s, metrics.tokens_per_min):
         assert rate(*zip(*pairs, strict=True)) == rate(*zip(*mixed, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("cold", "warm", "extra"),
+    [
+        (620.0, [100.0, 120.0, 140.0], 0.5),
+        (620.0, [120.0, 9000.0, 110.0], 0.5),  # one slow warm reply is no load time
+        (620.0, [100.0, 140.0], 0.5),
+        (100.0, [350.0], -0.25),  # faster when cold: shown as it is, not as 0
+        (0.0, [0.0], 0.0),
+        (None, [100.0], None),
+        (620.0, [], None),
+        (None, [], None),
+    ],
+)
+def test_the_first_reply_after_a_load_is_charged_what_it_takes_beyond_a_warm_one(cold, warm, extra):
+    assert metrics.cold_extra_s(cold, warm) == (None if extra is None else pytest.approx(extra))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(2.0, "2.00 s"), (0.5, "0.500 s"), (1234.0, "1,234 s"), (999.6, "1,000 s"), (None, "–"), (math.nan, "–")]
+)
+def test_seconds_per_correct_answer_are_shown_with_their_unit_or_a_dash(seconds, shown):
+    assert metrics.show_seconds_per_correct(seconds) == shown
 
 
 def test_seconds_per_correct_answer():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import time
 
 import pytest
@@ -74,6 +75,21 @@ def test_json_reasons_teach():
     assert "code fence" in reason("no_extra_text", "```json\n1\n```")
     assert "a list, not an object" in reason("required_keys", "[1]", keys=["a"])
     assert reason("required_keys", '{"a": 1}', keys=["a", "b"]) == 'missing: "b"; found: "a"'
+    assert '"a", "b"' in reason("required_keys", '{"a": 1, "b": 2}', keys=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        ("[1]", "a list"),
+        ('"name"', "a text"),
+        ("true", "true or false"),
+        ("null", "null"),
+        ("3.5", "a number"),
+    ],
+)
+def test_json_that_is_no_object_is_called_what_it_is(reply, kind):
+    assert f"is {kind}, not an object" in reason("exact_values", reply, values={"name": 1})
 
 
 def test_only_these_keys():
@@ -114,6 +130,10 @@ def test_exact_values(reply, values, right):
         ('{"name": "Sam", "age": 34}', False),
         ('{"people": [{"name": "Sam"}, {"name": "Bob"}]}', False),
         ('["Sam", "Name"]', True),
+        ('["Sam", ["Sam", "Bob"]]', False),
+        ('{"name": ["Sam"], "friend": "Bob", "tags": []}', False),
+        ('{"friend": "Bob", "names": ["Sam"]}', False),
+        ('{"name": "Sam", "ok": true, "married": false}', True),
         ('{"name": "S*"}', False),
         ("Sam", False),
     ],
@@ -126,10 +146,16 @@ def test_invented_values_are_named_with_their_place():
     assert reason("nothing_invented", '{"people": [{"name": "Bob"}]}', source=SOURCE).startswith(
         'people[0].name: "Bob"'
     )
+    assert '[1]: "Bob"' in reason("nothing_invented", '["Sam", "Bob", "Tom"]', source=SOURCE)  # the first one
     assert "placeholder" in reason("nothing_invented", '{"name": "N/A"}', source=SOURCE)
     assert passed("nothing_invented", '{"age": 34, "price": 1234.5}', source="34 years, 1,234.50 EUR")
     assert passed("nothing_invented", '{"name": "N/A"}', source="Name: N/A")
     assert passed("nothing_invented", '{"kind": "person"}', source=SOURCE, allowed=["person"])
+
+
+def test_an_invention_at_the_end_of_a_long_list_is_found():
+    assert passed("nothing_invented", json.dumps(["Sam"] * 8000), source=SOURCE)
+    assert not passed("nothing_invented", json.dumps(["Sam"] * 8000 + ["Bob"]), source=SOURCE)
 
 
 # --- lengths -----------------------------------------------------------------------------------------
@@ -163,7 +189,33 @@ def test_length_limits_hold_at_their_edges():
     assert [passed("sentences", "A. B.", max=n) for n in (1, 2)] == [False, True]
     assert [passed("lines", "a\n\nb\n", min=2, max=n) for n in (2, 3)] == [True, True]
     assert passed("words", "", max=5) is False
+    assert passed("words", "One", max=1) and passed("words", "One", min=1)
     assert reason("words", "a b c", max=2) == "3 words, at most 2 were asked"
+
+
+@pytest.mark.parametrize(
+    ("limits", "asked"),
+    [
+        ({"max": 2}, "at most 2 were asked"),
+        ({"min": 1, "max": 2}, "at most 2 were asked"),
+        ({"max": 3}, "at most 3 asked"),
+        ({"min": 4}, "at least 4 were asked"),
+        ({"min": 3}, "at least 3 asked"),
+        ({"min": 2, "max": 2}, "exactly 2 were asked"),
+        ({"min": 4, "max": 5}, "4 to 5 were asked"),
+        ({"min": 2, "max": 3}, "2 to 3 asked"),
+    ],
+)
+def test_a_length_s_reason_says_what_was_asked(limits, asked):
+    assert reason("words", "a b c", **limits).endswith(f", {asked}")
+
+
+@pytest.mark.parametrize(
+    ("reply", "found"),
+    [("", "the reply is empty"), ("One", "1 word,"), ("a b", "2 words,"), ("a " * 1500, "1,500 words,")],
+)
+def test_a_length_s_reason_says_what_was_found(reply, found):
+    assert reason("words", reply, max=5).startswith(found)
 
 
 # --- words and facts ---------------------------------------------------------------------------------
@@ -177,6 +229,13 @@ def test_words_are_compared_whole_and_without_case():
     assert passed("mentions", "写缓存很快", any_of=["缓存"])
     assert passed("mentions", "It is C++.", any_of=["C++"])
     assert not passed("mentions", "anything", any_of=["*"])
+
+
+@pytest.mark.parametrize("n", [1, 9, 10, 11, 12, 100])
+def test_a_list_in_a_reason_is_whole_or_says_that_it_is_cut(n):
+    words = [f"word{i}" for i in range(n)]
+    text = reason("mentions", "nothing of it", any_of=words)
+    assert text.endswith('" …') is not all(f'"{word}"' in text for word in words)
 
 
 def test_key_facts_with_alternatives():
@@ -206,6 +265,8 @@ def test_avoids_and_in_order():
         ("• a\n• b\n• c", 3),
         ("- a\n  - inner\n  - inner\n- b\n- c", 3),
         ("  - a\n  - b\n  - c", 3),
+        ("- a\n - b\n- c", 3),
+        ("\t\t- a\n        - b\n\t\t- c", 3),
         ("- **Fast**: a\n- **Near**: b\n- c", 3),
         ("- a\n- b", 2),
         ("-a\n-b\n-c", 0),
@@ -264,6 +325,19 @@ def test_numbers_in_all_their_forms():
     )
     assert [float(n) for n in find_numbers("1,2,3")] == [1, 2, 3]
     assert reason("number", "It is 352.", value=345) == "the last number is 352, expected 345"
+
+
+@pytest.mark.parametrize(
+    ("reply", "shown"),
+    [("1e5", "100000"), ("0.00012", "0.00012"), ("1e300", "1E+300"), ("1e-300", "1E-300")],
+)
+def test_a_number_is_shown_as_a_person_would_write_it(reply, shown):
+    assert f" {shown}," in reason("number", reply, value=1)
+
+
+def test_a_number_of_many_digits_is_cut_and_says_so():
+    text = reason("number", "0.0000000000000001234567890123456789012345678", value=1)
+    assert re.search(r" 0\.0000000000000001234567890\d*…,", text)
 
 
 def test_the_only_number():
@@ -341,6 +415,7 @@ def test_what_a_reply_concludes(reply, right):
 @pytest.mark.parametrize(
     "reply",
     ["No email is given.", "The text does not mention an email address.", "There is no email in the text.", "Not provided.",
+     '{"name": "Sam", "email": null}', '{"name": "Sam", "email": ""}',
      '{"email": null}', "Unfortunately, Sam’s email isn’t given.", "I cannot tell: no e-mail or email address is stated.",
      "1. The email is not given."],
 )  # fmt: skip
@@ -351,6 +426,7 @@ def test_a_good_refusal(reply):
 @pytest.mark.parametrize(
     "reply",
     ["sam@example.com", "The email is not given, but it may be sam@example.com.", "Sam", "", '{"email": "sam@x.org"}',
+     '{"email": "yes"}', '{"name": "Sam"}', "{}", '["Sam"]', '"Sam"',
      "Not given; call 555-1234.", "No email is given. Sam is 35. He is nice.", "See www.sam.org; no email is given."],
 )  # fmt: skip
 def test_a_bad_refusal(reply):
@@ -361,6 +437,21 @@ def test_a_refusal_may_repeat_the_source_and_speak_german():
     assert passed("refusal", "Sam is 34, but no email is given.", source="Name: Sam, Age: 34", thing="email")
     assert passed("refusal", "Die Adresse ist nicht angegeben.", source="x", phrases=["nicht angegeben"])
     assert not passed("refusal", "No email is given.", source="x", phrases=["nicht angegeben"])
+
+
+@pytest.mark.parametrize(
+    ("reply", "right"),
+    [('{"email": null, "phone": ""}', True), ('{"name": "Sam", "email": null}', False), ("{}", False)],
+)
+def test_json_refuses_with_no_value_at_all_where_no_thing_is_named(reply, right):
+    assert passed("refusal", reply, source="Name: Sam") is right
+
+
+@pytest.mark.parametrize("end", ["", ".", ",", "..."])
+def test_the_full_stop_after_an_address_is_no_part_of_it(end):
+    reply = f"No phone is given, see www.sam.org/INDEX{end}"
+    assert passed("refusal", reply, source="Sam, www.sam.org/index", thing="phone")
+    assert '"www.sam.org/INDEX"' in reason("refusal", reply, source="Sam", thing="phone")
 
 
 # --- code --------------------------------------------------------------------------------------------
@@ -425,6 +516,15 @@ def test_the_source_is_the_prompt_where_none_is_given():
 def test_a_check_that_does_not_exist_is_the_author_s_mistake():
     with pytest.raises(BenchkitError, match="did you mean"):
         run_checks("x", Prompt(0, "a", "c", "t", ({"check": "wrds", "max": 3},)))
+
+
+@pytest.mark.parametrize(
+    ("entry", "place"),
+    [({"check": "words", "max": "many"}, "max"), ({"check": "words", "mx": 3}, "mx"), ("words", "check")],
+)
+def test_the_author_is_told_which_prompt_and_which_field_is_wrong(entry, place):
+    with pytest.raises(BenchkitError, match=f'^prompt "greeting", {place}: '):
+        run_checks("x", Prompt(0, "greeting", "c", "t", (entry,)))
 
 
 # --- whatever a model writes -------------------------------------------------------------------------
@@ -498,3 +598,27 @@ def test_a_huge_reply_is_judged_quickly(kind):
 def test_find_code_gives_none_or_code():
     assert find_code("no code, only words") is None
     assert find_code("```python\nx = (\n```") is None
+
+
+@pytest.mark.parametrize(("reply", "passed"), [
+    ("1267650600228229401496703205376", True),
+    ("1267650600228229401496703205375", False),
+    ("-1267650600228229401496703205376", False),
+])  # fmt: skip
+def test_a_whole_number_is_compared_to_its_last_digit(reply, passed):
+    assert CHECKS["number"](reply, value=2**100).passed is passed
+    assert CHECKS["nothing_invented"](f'{{"n": {reply}}}', source=f"2 to the 100th is {2**100}").passed is passed
+
+
+def test_an_address_that_is_a_part_of_one_in_the_source_is_invented():
+    source = "Write to sam@example.com."
+    for invented in ("sam@example.co", "am@example.com"):
+        assert not CHECKS["refusal"](f"Not given; perhaps {invented}.", source=source).passed
+    assert CHECKS["refusal"]("No phone number is given, only Sam@example.com.", source=source, thing="phone number").passed
+
+
+def test_what_stands_after_ten_thousand_values_is_not_taken_for_read():
+    true = ["Sam"] * 10_000
+    assert CHECKS["nothing_invented"](json.dumps(true), source="Sam").passed
+    assert not CHECKS["nothing_invented"](json.dumps([*true, "Bob"]), source="Sam").passed
+    assert not CHECKS["nothing_invented"](json.dumps([None] * 20_000 + ["Bob"]), source="Sam").passed
