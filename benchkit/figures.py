@@ -46,6 +46,7 @@ from benchkit.canvas import (
 )
 from benchkit.recording import Recording
 from benchkit.rows import by_prompt, configurations
+from benchkit.tables import Rate, rates
 from benchkit.text import counted, number, percent, visible
 
 __all__ = ["checks_figure", "decode_figure", "ecdf_figure", "latency_figure", "length_figure", "memory_figure",
@@ -312,42 +313,6 @@ def _decode_told(forced: Spread | None, natural: Spread | None) -> str:
 
 
 # ---------------------------------------------------------------- quality
-
-
-@dataclass(frozen=True)
-class Rate:
-    """How many prompts passed, with the Wilson interval; a prompt that passed 2 of 3 trials counts 2/3."""
-
-    passed: float
-    n: int
-    low: float
-    high: float
-
-    @property
-    def share(self) -> float:
-        return self.passed / self.n
-
-    @property
-    def interval(self) -> str:
-        """The interval in whole percent, or why there is none."""
-        return "fixed set" if self.n < stats.MIN_PROMPTS else f"{100 * self.low:.0f}–{100 * self.high:.0f} %"
-
-    def __str__(self) -> str:
-        whole = abs(self.passed - round(self.passed)) < 1e-9
-        return f"{round(self.passed) if whole else f'{self.passed:.3g}'}/{self.n}"
-
-
-def rates(results: pd.DataFrame, by: str | None = None) -> dict[tuple[str, str], Rate]:
-    """(configuration, group) → its pass rate: by "category", by "check", or of all prompts (group '')."""
-    if not len(results):
-        return {}
-    table = tables.pass_rates(results, (by,) if by else ())
-    group = table[by].fillna("(none)") if by else [""] * len(table)
-    keys = zip(table["configuration"], group, strict=True)
-    values = zip(table["passed"], table["n"], table["low"], table["high"], strict=True)
-    return {
-        key: Rate(float(p), int(n), low, high) for key, (p, n, low, high) in zip(keys, values, strict=True)
-    }
 
 
 @styled
@@ -636,7 +601,8 @@ def memory_figure(results: pd.DataFrame) -> FigureAndAlt:
     for y, (_, row) in enumerate(known.iterrows()):
         _memory_bar(ax, y, row, look[row["configuration"]])
     rows(ax, list(known["configuration"]))
-    ax.set_xlim(left=min([0.0, *1.1 * known["memory_delta_mib"].dropna()]))
+    margin = -0.02 * known["peak_memory_mib"].max()  # a diamond at 0 must not cover the names
+    ax.set_xlim(left=min([margin, *1.1 * known["memory_delta_mib"].dropna()]))
     ax.set_xlabel("Memory above the baseline (MiB)")
     told = _list(f"{row['configuration']} {_memory_told(row)}" for _, row in known.iterrows())
     return fig, visible(f"{title}, source {sources or 'not named'}: {told}.")

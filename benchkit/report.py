@@ -24,7 +24,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from benchkit import canvas, figures, runs, stats, tables
+from benchkit import runs, stats, tables
 from benchkit.errors import BenchkitError
 from benchkit.rows import configurations, failed
 from benchkit.text import counted, number, one_line, percent, visible
@@ -342,6 +342,9 @@ def _plain(value: Any) -> str:
 
 def draw_all(results: pd.DataFrame, summary: pd.DataFrame) -> list[tuple[str, Any, str]]:
     """Every figure of the report, each with its heading; those with nothing to draw are left out."""
+    # Seaborn takes a second to import, and no table in a terminal needs it.
+    from benchkit import figures
+
     drawn = [
         ("Speed against quality", figures.tradeoff_figure(summary)),
         ("Quality by category", figures.quality_figure(results)),
@@ -357,6 +360,8 @@ def draw_all(results: pd.DataFrame, summary: pd.DataFrame) -> list[tuple[str, An
 
 
 def _figure(title: str, fig: Any, alt: str) -> dict[str, Any]:
+    from benchkit import canvas
+
     data = canvas.png(fig, alt, dpi=120)
     width, height = (int(120 * inches) for inches in fig.get_size_inches())
     return {"title": title, "alt": alt, "width": width, "height": height,
@@ -421,12 +426,12 @@ def _rate_tables(results: pd.DataFrame) -> list[dict[str, Any]]:
     """Pass rates by category and by check, one column a configuration."""
     asked = (("By category", "category", "Prompts that passed every check, of all in the category"),
              ("By check", "check", "Prompts whose reply passed the check, of those asked for it"))  # fmt: skip
-    found = [(title, by, caption, figures.rates(results, by)) for title, by, caption in asked]
+    found = [(title, by, caption, tables.rates(results, by)) for title, by, caption in asked]
     return [_rate_table(title, by, caption, cells) for title, by, caption, cells in found if cells]
 
 
 def _rate_table(
-    title: str, by: str, caption: str, cells: Mapping[tuple[str, str], figures.Rate]
+    title: str, by: str, caption: str, cells: Mapping[tuple[str, str], tables.Rate]
 ) -> dict[str, Any]:
     columns = list(dict.fromkeys(c for c, _ in cells))
     rows = [{"name": group, "cells": [_rate_cell(cells.get((c, group))) for c in columns]}
@@ -435,7 +440,7 @@ def _rate_table(
             "caption": f"{caption}; below it the 95 % Wilson interval, n counts prompts."}  # fmt: skip
 
 
-def _rate_cell(rate: figures.Rate | None) -> dict[str, str]:
+def _rate_cell(rate: tables.Rate | None) -> dict[str, str]:
     return {"value": "–", "range": ""} if rate is None else {"value": str(rate), "range": rate.interval}
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -226,6 +227,42 @@ def pass_rates(table: pd.DataFrame, by: Sequence[str] = ("category", "check")) -
     groups = rows.groupby(keys, sort=False, dropna=False)
     found = [_pass_rate(dict(zip(keys, key, strict=True)), group) for key, group in groups]
     return pd.DataFrame(found, columns=[*keys, "n", "passed", "pass_rate", "low", "high"])
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How many prompts passed, with the Wilson interval; a prompt that passed 2 of 3 trials counts 2/3."""
+
+    passed: float
+    n: int
+    low: float
+    high: float
+
+    @property
+    def share(self) -> float:
+        return self.passed / self.n
+
+    @property
+    def interval(self) -> str:
+        """The interval in whole percent, or why there is none."""
+        return "fixed set" if self.n < stats.MIN_PROMPTS else f"{100 * self.low:.0f}–{100 * self.high:.0f} %"
+
+    def __str__(self) -> str:
+        whole = abs(self.passed - round(self.passed)) < 1e-9
+        return f"{round(self.passed) if whole else f'{self.passed:.3g}'}/{self.n}"
+
+
+def rates(results: pd.DataFrame, by: str | None = None) -> dict[tuple[str, str], Rate]:
+    """(configuration, group) → its pass rate: by "category", by "check", or of all prompts (group '')."""
+    if not len(results):
+        return {}
+    table = pass_rates(results, (by,) if by else ())
+    group = table[by].fillna("(none)") if by else [""] * len(table)
+    keys = zip(table["configuration"], group, strict=True)
+    values = zip(table["passed"], table["n"], table["low"], table["high"], strict=True)
+    return {
+        key: Rate(float(p), int(n), low, high) for key, (p, n, low, high) in zip(keys, values, strict=True)
+    }
 
 
 def _by_check(table: pd.DataFrame) -> pd.DataFrame:
