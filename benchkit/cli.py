@@ -363,13 +363,16 @@ def _define_small(add: Callable[..., Parser]) -> None:
     doctor = add("doctor", _doctor, "check this machine: what would disturb a measurement, and what to do")
     demo = add("demo", _demo, "run lessons 02, 03 and 05 on the shipped models (under 2 minutes)")
     demo.add_argument("--out", type=Path, metavar="DIR", help="default: benchmark_outputs/demo")
-    convert = add("convert-prompts", _convert, "make a prompt file from a data set (.csv, .jsonl, .parquet)")
-    convert.add_argument("source", type=Path, metavar="DATA", help="for instance a file from Hugging Face")
-    convert.add_argument("target", type=Path, metavar="FILE", help="the prompt file to write (.jsonl)")
-    convert.add_argument("--prompt", default="prompt", metavar="COLUMN", help="where the prompts are")
-    convert.add_argument("--expected", metavar="COLUMN", help="where the right answers are, if there are any")
-    convert.add_argument("--limit", type=int, metavar="N", help="only the first N rows")
-    convert.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
+    make = add("prompts", _prompts, "make a prompt file from a data set: a file's, or one of Hugging Face's")
+    make.add_argument("how", choices=["from-file", "from-hf"], help=".csv, .jsonl, .parquet; or by its name")
+    make.add_argument("source", metavar="DATA", help="the file, or a name such as openai/gsm8k")
+    make.add_argument("target", type=Path, metavar="FILE", help="the prompt file to write (.jsonl)")
+    make.add_argument("--prompt", default="prompt", metavar="COLUMN", help="where the prompts are")
+    make.add_argument("--expected", metavar="COLUMN", help="where the right answers are, if there are any")
+    make.add_argument("--limit", type=int, metavar="N", help="only the first N rows")
+    make.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
+    make.add_argument("--subset", metavar="NAME", help="from-hf: which part, where a data set has several")
+    make.add_argument("--split", metavar="NAME", help="from-hf: train, test … (default test)")
     for parser in (models, doctor):
         _json(parser)
 
@@ -509,14 +512,19 @@ def _notebook(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _convert(arguments: argparse.Namespace) -> int:
-    from benchkit.convert import convert_prompts
+def _prompts(arguments: argparse.Namespace) -> int:
+    from benchkit.convert import convert_prompts, prompts_from_hf
     from benchkit.text import counted
 
     names = ("prompt", "expected", "limit", "overwrite")
-    made = convert_prompts(
-        arguments.source, arguments.target, **{name: getattr(arguments, name) for name in names}
-    )
+    settings = {name: getattr(arguments, name) for name in names}
+    for name in ("subset", "split"):
+        value = getattr(arguments, name)
+        if value is not None and arguments.how == "from-file":
+            raise BadCommand(f"--{name} belongs to from-hf; a file has one part only.")
+        settings |= {name: value} if value is not None else {}
+    make = convert_prompts if arguments.how == "from-file" else prompts_from_hf
+    made = make(arguments.source, arguments.target, **settings)
     print(f"{counted(len(made), 'prompt')} in {arguments.target}")
     return 0
 

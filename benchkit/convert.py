@@ -1,4 +1,4 @@
-"""Turn a data set's file into a prompt file: CSV, JSON lines or Parquet, as Hugging Face exports them."""
+"""Turn a data set into a prompt file: a file of CSV, JSON lines or Parquet, or one of Hugging Face's by its name."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,46 @@ def convert_prompts(
     the prompts carry no check. The source is a .csv, .jsonl (or .json with one object a line) or .parquet file.
     """
     source, target = Path(source), Path(target)
+    _check(source, target, limit, overwrite)
+    return _convert(_rows(source), source, target, prompt, expected, limit)
+
+
+def prompts_from_hf(
+    name: str,
+    target: str | Path,
+    *,
+    subset: str | None = None,
+    split: str = "test",
+    prompt: str = "prompt",
+    expected: str | None = None,
+    limit: int | None = None,
+    overwrite: bool = False,
+) -> PromptSet:
+    """Fetch a data set of Hugging Face by its name (`openai/gsm8k`) and write it as a prompt file.
+
+    Rows come one by one, so `limit` also limits what is downloaded. `name` may be a local folder of data as well.
+    Needs the network, and the package datasets: `pip install "benchkit[hf]"`. Raises PromptError with what to do.
+    """
+    source, target = Path(name), Path(target)
+    _check(source, target, limit, overwrite)
+    return _convert(_hub_rows(name, subset, split), source, target, prompt, expected, limit)
+
+
+def _check(source: Path, target: Path, limit: int | None, overwrite: bool) -> None:
     if limit is not None and limit < 1:
         raise PromptError(f"limit must be a whole number from 1, found {limit}", source)
     if target.suffix.lower() != ".jsonl":
         raise PromptError(f'the new prompt file must end in .jsonl, not in "{target.suffix}"', target)
     if target.exists() and not overwrite:
         raise PromptError("the file exists already; choose another name, or ask to overwrite it", target)
-    lines = list(_lines(source, prompt, expected, limit))
+
+
+def _convert(
+    rows: Rows, source: Path, target: Path, prompt: str, expected: str | None, limit: int | None
+) -> PromptSet:
+    lines = list(_lines(rows, source, prompt, expected, limit))
     if not lines:
-        raise PromptError("there are no rows in the file", source)
+        raise PromptError("there are no rows in it", source)
     if expected is None:
         lines.insert(
             0, {"set": _set_name(target), "description": f"Converted from {source.name}, without checks."}
@@ -51,10 +83,10 @@ def _set_name(target: Path) -> str:
     return (name.lstrip("_.-") or "converted")[:64]
 
 
-def _lines(source: Path, prompt: str, expected: str | None, limit: int | None) -> Iterator[dict[str, Any]]:
-    for index, (number, row) in enumerate(_rows(source)):
-        if limit is not None and index >= limit:
-            return
+def _lines(
+    rows: Rows, source: Path, prompt: str, expected: str | None, limit: int | None
+) -> Iterator[dict[str, Any]]:
+    for index, (number, row) in enumerate(islice(rows, limit)):
         text = _cell(row, prompt, source, number)
         if not isinstance(text, str):
             raise PromptError(f"a prompt must be text, found {brief(text)}", source, number, prompt)
@@ -132,6 +164,18 @@ def _parquet_rows(source: Path) -> Rows:
         yield from enumerate(batches, 1)
     except pyarrow.ArrowException as error:
         raise PromptError(f"not a readable Parquet file: {error}", source) from None
+
+
+def _hub_rows(name: str, subset: str | None, split: str) -> Rows:
+    try:
+        import datasets
+    except ImportError:
+        raise PromptError('this needs the package datasets: pip install "benchkit[hf]"', Path(name)) from None
+    try:
+        yield from enumerate(datasets.load_dataset(name, subset, split=split, streaming=True), 1)
+    except Exception as error:  # the package raises what its many sources raise
+        problem = " ".join(str(error).split())[:300] or type(error).__name__
+        raise PromptError(f"the data set cannot be had: {problem}", Path(name)) from None
 
 
 def _write_checked(lines: list[dict[str, Any]], target: Path) -> PromptSet:

@@ -164,7 +164,7 @@ def _find_file(path: Path) -> Path:
         raise PromptError("this is a folder; name one .jsonl or .txt file in it", path)
     if path.suffix.lower() not in (".jsonl", ".txt"):
         convert = (".csv", ".json", ".parquet")
-        hint = "; `benchkit convert-prompts` makes one from it" if path.suffix.lower() in convert else ""
+        hint = "; `benchkit prompts from-file` makes one from it" if path.suffix.lower() in convert else ""
         raise PromptError(f'a prompt file ends in .jsonl or .txt, this one in "{path.suffix}"{hint}', path)
     if not os.path.exists(path):
         near = [p.name for p in path.parent.glob("*") if p.suffix.lower() in (".jsonl", ".txt")]

@@ -150,7 +150,7 @@ def test_a_wrong_command_line_exits_2(words, said, capsys):
         (["run", "--models", "gguf:" + "x" * 300], 4, "no shipped model"),
         (["run", "x" * 300], 3, "Ready plans"),
         (["run", "--models", XS, "--prompts", "course,course-v1"], 3, "the same file; name it once"),
-        (["convert-prompts", "none.csv", "out.jsonl", "--limit", "0"], 3, "from 1, found 0"),
+        (["prompts", "from-file", "none.csv", "out.jsonl", "--limit", "0"], 3, "from 1, found 0"),
         (["run", "no-such-plan.yaml"], 3, "Ready plans"),
         (["run", "--models", XS, "--prompts", "cuorse"], 3, "course"),
         (["run", "--models", XS, "--max-tokens", "-5"], 3, "max_tokens"),
@@ -160,7 +160,7 @@ def test_a_wrong_command_line_exits_2(words, said, capsys):
         (["notebook", "9_nothing"], 3, "There is no notebook"),
         (["notebook", "02", "-p", "trails=5"], 3, 'did you mean "trials"'),
         (["notebook", "02", "-p", "trials=many"], 3, "whole number"),
-        (["convert-prompts", "none.csv", "out.jsonl"], 3, "none.csv"),
+        (["prompts", "from-file", "none.csv", "out.jsonl"], 3, "none.csv"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_a_message(words, code, said, capsys, tmp_path, monkeypatch):
@@ -356,7 +356,7 @@ def test_models_and_doctor_as_text_and_json(capsys):
 def test_convert_prompts(tmp_path, capsys):
     (tmp_path / "data.csv").write_text("question,answer\nWhat is 2 + 2?,4\n", encoding="utf-8")
     files = [str(tmp_path / "data.csv"), str(tmp_path / "mine.jsonl")]
-    assert cli.main(["convert-prompts", *files, "--prompt", "question", "--expected", "answer"]) == 0
+    assert cli.main(["prompts", "from-file", *files, "--prompt", "question", "--expected", "answer"]) == 0
     assert "1 prompt" in capsys.readouterr().out
     assert json.loads((tmp_path / "mine.jsonl").read_text(encoding="utf-8"))["prompt"] == "What is 2 + 2?"
 

@@ -6,14 +6,16 @@ import json
 import os
 import pickle
 import string
+import sys
 import typing
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchkit import prompts, quality
-from benchkit.convert import convert_prompts
+from benchkit.convert import convert_prompts, prompts_from_hf
 from benchkit.errors import BenchkitError
 from benchkit.prompts import CHECK_ARGUMENTS, PromptError, available_prompt_sets, check_problem, load_prompts
 
@@ -154,7 +156,7 @@ def test_a_missing_file_names_its_neighbour(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("x.csv", "convert-prompts"), ("x.docx", "ends in .jsonl or .txt")]
+    ("name", "message"), [("x.csv", "prompts from-file"), ("x.docx", "ends in .jsonl or .txt")]
 )
 def test_another_kind_of_file_is_refused(tmp_path, name, message):
     assert message in str(error_of(write(tmp_path / name, "One?")))
@@ -475,3 +477,38 @@ def test_without_a_home_the_cache_is_a_private_temporary_folder(tmp_path, monkey
     (tmp_path / f"benchkit-{os.getuid()}").mkdir()
     with pytest.raises(BenchkitError, match="belongs to another user"):
         prompts.places.cache_folder()
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A data set as Hugging Face's package reads it, from a local folder: its hub is not asked."""
+    if find_spec("datasets") is None:
+        pytest.skip("needs datasets: pip install 'benchkit[hf]'")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    rows = [{"question": f"What is {i} plus 2?", "answer": str(i + 2)} for i in range(5)]
+    (tmp_path / "sums").mkdir()
+    (tmp_path / "sums" / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(tmp_path / "sums")
+
+
+def test_a_data_set_of_hugging_face_becomes_prompts_row_by_row(hub, tmp_path):
+    settings = {"prompt": "question", "expected": "answer", "limit": 3}
+    made = prompts_from_hf(hub, tmp_path / "sums.jsonl", **settings)
+    assert [p.text for p in made] == ["What is 0 plus 2?", "What is 1 plus 2?", "What is 2 plus 2?"]
+    assert made.prompts[2].checks[0]["value"] == "4"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"split": "tset"}, "Bad split: tset"), ({"prompt": "qestion"}, 'did you mean "question"'), ({"limit": 0}, "from 1")],
+)
+def test_what_hugging_face_cannot_give_is_said_and_leaves_no_file(hub, tmp_path, settings, words):
+    with pytest.raises(PromptError, match=words):
+        prompts_from_hf(hub, tmp_path / "sums.jsonl", **settings)
+    assert not (tmp_path / "sums.jsonl").exists()
+
+
+def test_without_the_package_of_hugging_face_it_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(PromptError, match=r"benchkit\[hf\]"):
+        prompts_from_hf("openai/gsm8k", tmp_path / "x.jsonl")
