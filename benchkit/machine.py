@@ -211,7 +211,11 @@ def busy(seconds: float = 0.5) -> Busy:
     used = {key: (after[key] - before.get(key, after[key])) / (wall_s * cores) for key in after}
     mine = sum(share for (pid, _), share in used.items() if pid == own)
     share = (busy1 - busy0) / (total1 - total0) - mine if total1 > total0 else 0.0
-    others = sorted(((s, name) for (pid, name), s in used.items() if pid != own and s > 0.02), reverse=True)
+    by_name: dict[str, float] = {}
+    for (pid, name), part in used.items():
+        if pid != own:
+            by_name[name] = by_name.get(name, 0.0) + part
+    others = sorted(((s, name) for name, s in by_name.items() if s > 0.02), reverse=True)
     return Busy(max(0.0, share), tuple((name, round(s, 3)) for s, name in others[:5]))
 
 

@@ -200,9 +200,22 @@ def _from_text(parameter: Parameter, text: str) -> Any:
     if parameter.type is str:
         return text
     if parameter.type is list and not text.lstrip().startswith("["):
-        return [part.strip() for part in text.split(",") if part.strip()]
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        return [_number(part) for part in parts] if _holds_numbers(parameter.default) else parts
     try:
         return json.loads(text.lower() if parameter.type is bool else text)
+    except ValueError:
+        return text
+
+
+def _holds_numbers(default: Any) -> bool:
+    return bool(default) and not any(isinstance(item, str) for item in default)
+
+
+def _number(text: str) -> Any:
+    """The number that a text is; the text itself if it is none, for the message that refuses it."""
+    try:
+        return json.loads(text)
     except ValueError:
         return text
 

@@ -146,7 +146,7 @@ def _edge(schedule: Schedule, n: int) -> tuple[int, str]:
         least = 10 if schedule.loop == "open" else 3 * edge
         return 0, (f"nothing is cut: that takes {least} requests, there are {n}, so warm-up and cool-down are in "
                    "every number")  # fmt: skip
-    what = "tenth" if schedule.loop == "open" else counted(edge, "request")
+    what = "tenth" if schedule.loop == "open" else "request" if edge == 1 else f"{edge} requests"
     return edge, f"the first and the last {what} in the order of sending are left out, whatever came of them"
 
 
@@ -198,6 +198,18 @@ def tokens_in(requests: Iterable[Request], window: Window) -> float | None:
         inside = sum(window.start_ns < chunk.t_ns <= window.end_ns for chunk in chunks)
         total += n * inside / len(chunks)
     return total
+
+
+def completed_in(requests: Iterable[Request], window: Window, schedule: Schedule) -> float:
+    """How many requests were completed in the window.
+
+    In a closed loop that keeps step, N requests end within a moment, and whether before or after the window's edge is
+    chance: there each counts by the share of its time that lies inside, which with N always in flight is the same rate.
+    """
+    done = [(r.recording.t_sent_ns, r.recording.t_end_ns) for r in requests if r.failure is None]
+    if schedule.loop == "closed":
+        return sum(overlap_s([(sent, end)], window) * S / (end - sent) for sent, end in done if end > sent)
+    return sum(window.start_ns < end <= window.end_ns for _, end in done)
 
 
 def _per_s(amount: float | None, window: Window) -> float | None:
@@ -447,7 +459,6 @@ def summarize(
     done = [r for r in kept if r.failure is None]
     found = {name: distribution((of(r.recording) for r in done), len(kept) - len(done))
              for name, of in LATENCIES.items()}  # fmt: skip
-    ended = [r for r in ordered if r.failure is None and window.start_ns < r.recording.t_end_ns <= window.end_ns]
     at_once = concurrency(ordered, gauge, window, schedule.concurrency)
     law = littles_law(ordered, gauge, window, _late_s(ordered, window, schedule))
     alone_ms = None if alone is None else metrics.ttft_ms(alone)
@@ -461,7 +472,7 @@ def summarize(
                    "end_ns": window.end_ns},
         **found,
         "due_per_s": _per_s(len(kept), window) if schedule.loop == "open" else None,
-        "requests_per_s": _per_s(len(ended), window),
+        "requests_per_s": _per_s(completed_in(ordered, window, schedule), window),
         "output_tokens_per_s": _per_s(tokens_in(ordered, window), window),
         "n_output_tokens": distribution((metrics.n_output_tokens(r.recording) for r in done), len(kept) - len(done)),
         "concurrency": at_once,
@@ -680,14 +691,15 @@ def kept_up(found: Mapping[str, Any]) -> bool | None:
 def rates_between(alone: float | None, most: float | None, n: int) -> list[float]:
     """`n` rates, evenly spaced, from above that of one request at a time up to that of all at once.
 
-    Where all at once is not faster, the server does one thing at a time: then rates up to what it can do.
+    Where all at once is not twice as fast, the server does more or less one thing at a time, and may not even keep
+    up with requests that come as fast as it answers one: then rates from far below up to what it can do.
 
     >>> rates_between(1.0, 4.0, 3), rates_between(4.0, 4.0, 4)
     ([2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0])
     """
     if not alone or not most:
         return []
-    low = alone if most > 1.1 * alone else 0.0
+    low = alone if most > 2 * alone else 0.0
     high = max(alone, most)
     return [low + (high - low) * k / n for k in range(1, n + 1)]
 

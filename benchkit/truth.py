@@ -202,6 +202,7 @@ class Server:
         if path == "/truth/log" or path.startswith("/truth/log/"):
             return self._log(path[len("/truth/log/") :], query)
         pages = {
+            "/health": lambda: {"status": "ok"},  # other people's load generators ask for it
             "/truth/clock": lambda: {"t_ns": time.perf_counter_ns()},
             "/api/version": lambda: {"version": "0.0.0-truth"},
             "/api/tags": lambda: {"models": [_model_row()]},

@@ -570,7 +570,7 @@ def _error_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _cpu_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """CPU a token beside the bare reader's, and that one's own lateness: no reader can be much better."""
+    """CPU a token beside the bare reader's, and that one's own lateness: most of it is the server's."""
     lines = ["                     CPU a token, µs                   a reader that understands nothing:",
              "streams  protocol    this    bare    times             first text, mean ms late"]  # fmt: skip
     for row in rows:

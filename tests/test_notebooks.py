@@ -18,7 +18,8 @@ trials = 3  # repeats of each prompt
 temperature = 0.0
 run_folder = "benchmark_outputs/sample"
 plots = True
-limit = None'''
+limit = None
+streams = [1, 32]'''
 
 
 @pytest.fixture
@@ -109,13 +110,15 @@ def test_a_failing_cell_is_named_and_the_notebook_up_to_it_is_kept(notebook, tmp
         ("run_folder=a=b", {"run_folder": "a=b"}),
         ("plots=False", {"plots": False}),
         ("limit=12", {"limit": 12}),
+        ("streams=2, 16", {"streams": [2, 16]}),
     ],
 )
 def test_a_command_lines_text_is_read_as_the_notebooks_type(notebook, text, value):
     assert notebooks.parse_parameters(notebook, [text]) == value
 
 
-@pytest.mark.parametrize("text", ["trials", "trials=many", "trials=", "trails=3", "plots=perhaps", "temperature=1e999"])
+@pytest.mark.parametrize("text", ["trials", "trials=many", "trials=", "trails=3", "plots=perhaps", "temperature=1e999",
+                                  "streams=2,x", "streams=2,1.5"])
 def test_text_that_does_not_fit_is_refused(notebook, text):
     with pytest.raises(NotebookError):
         notebooks.parse_parameters(notebook, [text])
