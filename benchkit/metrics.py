@@ -221,7 +221,7 @@ def tpot_ms(recording: Recording) -> float | None:
     """Time per output token, once the first has come.
 
     `(t_last − t_first) / (n − k1)`, in ms a token. `None` where n is unknown or not above k1, or where all text
-    came in one chunk: then no time passed between two stamps, however many tokens it holds.
+    came in one chunk or was read at one instant: then no time passed between two stamps, however many tokens it holds.
 
     >>> tpot_ms(EXAMPLE)
     10.0
@@ -230,13 +230,13 @@ def tpot_ms(recording: Recording) -> float | None:
     k1, _ = first_chunk_tokens(recording)
     if n is None or n <= k1 or len(chunks) < 2:
         return None
-    return (chunks[-1].t_ns - chunks[0].t_ns) / MS / (n - k1)
+    return (chunks[-1].t_ns - chunks[0].t_ns) / MS / (n - k1) or None
 
 
 def decode_tokens_per_s(recording: Recording) -> float | None:
     """Decode speed: how fast tokens follow the first, for one user. `1000 / TPOT`, in tokens/s.
 
-    `None` where TPOT is, or where all text came at one instant.
+    `None` where TPOT is.
 
     >>> decode_tokens_per_s(EXAMPLE)
     100.0

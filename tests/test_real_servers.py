@@ -223,7 +223,7 @@ def test_the_ollama_backend_measures_a_real_ollama(real, ours):
             recording = model.stream(PROMPT, OPTIONS)
             assert model.load_s and model.load_s > 0
             assert recording.state in ("ok", "length"), recording.error
-            assert recording.chunks_are_tokens and metrics.tpot_ms(recording) > 0
+            assert recording.chunks_are_tokens
             assert metrics.n_output_tokens(recording) == len(metrics.text_chunks(recording))
             assert recording.server_timings["engine"] == "ollama"
             replies.append(recording.response)
