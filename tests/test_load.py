@@ -214,7 +214,7 @@ def test_failures_are_counted_by_kind_and_stand_beside_every_latency(tmp_path):
         found = run(server, tmp_path, "synchronous", requests=30)
     assert found["errors"] == {"http_503": 2, "error": 1, "disconnected": 1, "truncated": 1}
     assert found["n_requests"] == 30 and found["n_completed"] == 25 and found["states"]["ok"] == 25
-    for name in traffic.LATENCIES:
+    for name in traffic.LATENCIES.keys() - {"tpot_ms"}:  # this server's text may all be read at one instant
         assert (found[name]["n"], found[name]["n_failed"]) == (23, 5), name  # 28 of 30 are in the window
     assert found["verdict"] == "INCONCLUSIVE" and any("5 of 30 requests failed (2 http_503" in r for r in found["reasons"])
     rows = {row["number"]: row for row in rows_of(tmp_path / "run")}
