@@ -10,31 +10,51 @@ from typing import Any
 
 import pandas as pd
 
-from benchkit import report, tables
+from benchkit import load, load_report, report, tables, traffic
 from benchkit.runs import open_run
 from benchkit.text import number, one_line, visible
 
 
 def side_by_side(folders: Sequence[str | Path], pair: Sequence[str] | None = None) -> dict[str, Any]:
-    """Everything a comparison says: verdicts, summary, cards, and all pairs (or only `pair`)."""
-    opened = [open_run(folder) for folder in folders]
+    """Everything a comparison says: verdicts, summary, cards, and all pairs (or only `pair`); load runs apart."""
+    loads = [folder for folder in folders if load.is_load_run(folder)]
+    opened = [open_run(folder) for folder in folders if folder not in loads]
     rows = tables.results(opened)
     return {
         "verdicts": {str(run.folder): tables.verdict(run) for run in opened},
         "summary": tables.summarize(rows),
-        "cards": tables.cards(rows),
+        "cards": tables.cards(rows) if opened else [],
         "pairs": tables.compare(rows, *(pair or ())),
+        "loads": [load.read_summary(folder) for folder in loads],
     }
 
 
 def as_text(found: dict[str, Any], with_pairs: bool = True) -> str:
     """The comparison for a terminal."""
+    parts = _run_parts(found, with_pairs) if found["verdicts"] else []
+    return "\n\n".join(part for part in [*parts, *_load_parts(found["loads"])] if part)
+
+
+def _run_parts(found: dict[str, Any], with_pairs: bool) -> list[str]:
     parts = [report.format_table(found["summary"]), report.format_cards(found["cards"])]
     parts += [
         format_pair(*key, rows) for key, rows in found["pairs"].groupby(["a", "b"], sort=False) if with_pairs
     ]
-    parts += [verdict_line(folder, verdict) for folder, verdict in found["verdicts"].items()]
-    return "\n\n".join(part for part in parts if part)
+    return parts + [verdict_line(folder, verdict) for folder, verdict in found["verdicts"].items()]
+
+
+def _load_parts(loads: Sequence[dict[str, Any]]) -> list[str]:
+    """Load runs: several in one table first, then each as `benchkit load` shows it."""
+    texts = [visible(traffic.as_text(found)) for found in loads]
+    if len(loads) < 2:
+        return texts
+    names = load.short_names([found["folder"] for found in loads])
+    return [_load_table(loads, names), *(f"{visible(name)}:\n{text}" for name, text in zip(names, texts))]
+
+
+def _load_table(loads: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
+    columns = load_report.comparison(loads, [one_line(name, 60) for name in names])
+    return "\n".join([*report.align(columns), load_report.COMPARED_NOTE])
 
 
 def as_json(found: dict[str, Any]) -> dict[str, Any]:
@@ -44,6 +64,7 @@ def as_json(found: dict[str, Any]) -> dict[str, Any]:
         "summary": records(found["summary"]),
         "cards": [asdict(card) for card in found["cards"]],
         "pairs": records(found["pairs"]),
+        "loads": found["loads"],
     }
 
 

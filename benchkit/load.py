@@ -488,6 +488,8 @@ class Journal:
 
 def manifest(asked: Asked, begun: str) -> dict[str, Any]:
     """What a load run is of, before anything was sent; the machine follows at the end."""
+    from benchkit import weigh
+
     prompts = asked.prompts
     return {
         "schema": SCHEMA, "name": f"{asked.schedule.profile} load of {asked.target.label}", "created": begun,
@@ -496,6 +498,7 @@ def manifest(asked: Asked, begun: str) -> dict[str, Any]:
         "prompt_set": {"name": prompts.name, "version": prompts.version, "sha256": prompts.sha256,
                        "n_prompts": len(prompts), "ids": [prompt.id for prompt in prompts]},
         "state": "running", "error": None, "wire": {"loop": wire_loop()},
+        "instrument": weigh.what_it_holds_for(),
     }  # fmt: skip
 
 
@@ -542,21 +545,55 @@ def evaluate(folder: str | os.PathLike, slo: Mapping[str, float] | None = None) 
     raw exchanges are there.
     """
     folder = Path(folder)
-    about, schedule = runs.read_json(folder / "manifest.json", {}), read_schedule(folder)
     raw = folder / "exchanges.jsonl"
     if raw.exists():
-        write_requests(folder, about, schedule)
+        write_requests(folder, runs.read_json(folder / "manifest.json", {}), read_schedule(folder))
+    found = summary(folder, slo)
+    runs.write_json(folder / "summary.json", found)
+    raw.unlink(missing_ok=True)
+    return found
+
+
+def summary(folder: Path, slo: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """What `evaluate` returns, for a run whose requests are in order; writes nothing."""
+    about, schedule = runs.read_json(folder / "manifest.json", {}), read_schedule(folder)
     requests, gauge = read_requests(folder), read_gauge(folder)
     alone = None if not about.get("alone") else Recording.from_dict(about["alone"])
     limits = about["slo"] if slo is None else traffic.check_slo(slo)
     found = traffic.summarize(requests, schedule, gauge, limits, alone, about.get("client"))
     found = {**_head(folder, about, schedule), **found}
-    weighing, unweighed = last_weighing(requests, found)
+    kept = runs.read_json(folder / "summary.json", {}).get("weighing")
+    weighing, unweighed = last_weighing(requests, found, about.get("instrument"), kept)
     state, reasons, notes = traffic.judge(found, schedule, [*doubts(about), *unweighed], about["options"]["cache"])
-    found = {"verdict": state, "reasons": reasons, "notes": notes, **found, "weighing": weighing}
-    runs.write_json(folder / "summary.json", found)
-    raw.unlink(missing_ok=True)
-    return found
+    return {"verdict": state, "reasons": reasons, "notes": notes, **found, "weighing": weighing}
+
+
+def is_load_run(folder: str | os.PathLike) -> bool:
+    """Whether a folder holds a load run, or a sweep of several."""
+    files = (Path(folder) / name for name in ("sweep.json", "manifest.json"))
+    return any(runs.read_json(file, {}).get("schema") == SCHEMA for file in files)
+
+
+def read_summary(folder: str | os.PathLike) -> dict[str, Any]:
+    """The summary of a load run, worked out anew, or of a sweep; what a killed run left is put in order first."""
+    folder = Path(folder)
+    found = runs.read_json(folder / "sweep.json")
+    if found is not None:
+        return {**found, "folder": str(folder)}
+    if (folder / "exchanges.jsonl").exists():
+        with runs.lock(folder):  # not out of the hands of a run that still goes on
+            return evaluate(folder)
+    return summary(folder)
+
+
+def short_names(folders: Sequence[str | os.PathLike]) -> list[str]:
+    """What folders are called in a table: their last part, or all of it where two end alike.
+
+    >>> short_names(["runs/a", "runs/b"]), short_names(["monday/a", "tuesday/a"])
+    (['a', 'b'], ['monday/a', 'tuesday/a'])
+    """
+    names = [Path(folder).resolve().name for folder in folders]
+    return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
 
 
 def _head(folder: Path, about: Mapping[str, Any], schedule: Schedule) -> dict[str, Any]:
@@ -581,16 +618,20 @@ def doubts(about: Mapping[str, Any]) -> list[str]:
 
 
 def last_weighing(
-    requests: Sequence[Request], found: Mapping[str, Any]
+    requests: Sequence[Request], found: Mapping[str, Any], instrument: Any, kept: Any
 ) -> tuple[dict[str, Any] | None, list[str]]:
-    """The weighing of the instrument that holds for so many streams and such a rate of chunks, or what to do."""
+    """The weighing of the instrument that holds for so many streams and such a rate of chunks, or what to do.
+
+    `instrument` is the one that measured. Where it is not this one here, the weighing that was `kept` stays.
+    """
     from benchkit import weigh
 
     window, streams = found["window"], found["concurrency"]["peak"]
     stamps = [chunk.t_ns for r in requests for chunk in metrics.text_chunks(r.recording)]
     inside = sum(window["start_ns"] < t <= window["end_ns"] for t in stamps)
     rate = inside / window["span_s"] if inside and window["span_s"] > 0 else None
-    weighing = weigh.holding_weighing(streams, rate)
+    here = instrument == weigh.what_it_holds_for()
+    weighing = weigh.holding_weighing(streams, rate) if here else kept
     if weighing is not None:
         return weighing, []
     how = weigh.how_to_weigh(max(1, streams), rate)
@@ -650,7 +691,8 @@ def read_requests(folder: str | os.PathLike) -> list[Request]:
         with open(Path(folder) / "requests.jsonl", encoding="utf-8") as lines:
             rows = [json.loads(line) for line in lines]
     except FileNotFoundError:
-        raise BenchkitError(f"{folder} is not the folder of a load run: it has no requests.jsonl.") from None
+        raise BenchkitError(f"{folder} has no requests.jsonl: it is not the folder of a load run, or nothing was "
+                            "sent.") from None  # fmt: skip
     return [Request(Recording.from_dict(row["recording"]), row["prompt_id"], row["failure"]) for row in rows]
 
 

@@ -1,13 +1,10 @@
 """The report: everything a run says, in one HTML file that asks nobody for anything.
 
-Replies are untrusted text: the template escapes every value, `visible` shows what hides or reorders, and the
-page's own policy forbids scripts and requests.
+What is untrusted in it, and why it can do nothing, `pages` says. A load run has another page: `load_report`.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import math
 import os
@@ -21,29 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
-from benchkit import runs, stats, tables
+from benchkit import load, load_report, pages, runs, stats, tables
 from benchkit.errors import BenchkitError
+from benchkit.pages import Term
 from benchkit.rows import configurations, failed
-from benchkit.text import counted, number, one_line, percent, visible
+from benchkit.text import counted, number, one_line, percent
 
 MAX_REPLY = 20_000  # characters of one reply that the report shows; the artifact holds all
 MAX_REPLIES = 6_000_000  # characters of all replies together
 MAX_ERRORS = 100  # failed requests listed one by one
 MAX_ALL_PAIRS = 4  # with more configurations only the first is compared with each other
-
-
-@dataclass(frozen=True)
-class Term:
-    """One measure: the column of `tables.summarize` that holds it, its unit, its formula."""
-
-    column: str
-    name: str
-    unit: str
-    group: str
-    formula: str
 
 
 TERMS = (
@@ -140,20 +125,23 @@ CONTENTS = (
 
 
 def write_report(run_or_runs: Any, path: str | os.PathLike | None = None) -> Path:
-    """Write the report of one or more runs as one HTML file; without a path, into the first run's folder."""
-    opened = open_runs(run_or_runs)
-    path = Path(path) if path is not None else opened[0].folder / "report.html"
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise BenchkitError(f"{path} is no place for a report: give a name that ends in .html")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    runs.write_bytes(path, report_html(opened).encode("utf-8"))
-    return path
+    """Write the report of one or more runs as one HTML file; without a path, into the first run's folder.
+
+    The runs are all ordinary ones or all load runs: what the two measure does not fit into one table.
+    """
+    given = run_or_runs if isinstance(run_or_runs, (list, tuple)) else [run_or_runs]
+    folders = [Path(run.folder if isinstance(run, runs.Run) else run) for run in given]
+    loads = [folder for folder in folders if load.is_load_run(folder)]
+    opened = open_runs([run for run, folder in zip(given, folders, strict=True) if folder not in loads])
+    if loads and opened:
+        raise BenchkitError(f"{loads[0]} is a load run, {opened[0].folder} is not: make two reports, one of each kind.")
+    target = pages.place(Path(path) if path is not None else folders[0] / "report.html")
+    return pages.write(target, load_report.report_html(loads) if loads else report_html(opened))
 
 
-def open_runs(run_or_runs: Any) -> list[runs.Run]:
-    """Runs, whether given as folders or already open, one or many."""
-    many = run_or_runs if isinstance(run_or_runs, (list, tuple)) else [run_or_runs]
-    return [run if isinstance(run, runs.Run) else runs.open_run(run) for run in many]
+def open_runs(given: Sequence[Any]) -> list[runs.Run]:
+    """Runs, whether given as folders or already open."""
+    return [run if isinstance(run, runs.Run) else runs.open_run(run) for run in given]
 
 
 def report_html(opened: Sequence[Any]) -> str:
@@ -170,15 +158,14 @@ def render(
 ) -> str:
     """The report from a table of results, and a verdict and a manifest for each run in it."""
     summary = tables.summarize(results)
-    css = _template_text("report.css")
     names = [manifest.get("name") or run for run, manifest in manifests.items()]
     values = {
         "title": " and ".join(dict.fromkeys(names)) or "Run",
         "subtitle": _subtitle(results, manifests),
-        "verdicts": [_verdict(run, verdict) for run, verdict in verdicts.items()],
+        "verdicts": [pages.verdict(run, v.state, v.reasons, v.notes) for run, v in verdicts.items()],
         "cards": [_card(card) for card in tables.cards(results)],
         **_summary_table(summary),
-        "figures": [_figure(*drawn) for drawn in draw_all(results, summary)],
+        "figures": [pages.picture(*drawn) for drawn in draw_all(results, summary)],
         "pairs": _pairs(results),
         "rate_tables": _rate_tables(results),
         **_prompts(results),
@@ -186,42 +173,10 @@ def render(
         "limitations": limitations(results, summary, verdicts),
         "not_measured": not_measured(results, summary),
         "manifests": [_manifest(run, manifest) for run, manifest in manifests.items()],
-        "terms": [_shown(term) for term in (*TERMS, *OTHER_TERMS)],
-        "footer": "Written by benchkit. This file holds everything it shows and asks nobody for anything.",
+        "terms": [term.shown() for term in (*TERMS, *OTHER_TERMS)],
     }
     values["contents"] = [(anchor, name) for anchor, name in CONTENTS if anchor != "pairs" or values["pairs"]]
-    values = _all_visible(values)
-    return (
-        _environment().get_template("report.html.j2").render(**values, css=Markup(css), policy=_policy(css))
-    )
-
-
-def _environment() -> Environment:
-    return Environment(loader=PackageLoader("benchkit"), autoescape=True, undefined=StrictUndefined,
-                       trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)  # fmt: skip
-
-
-def _template_text(name: str) -> str:
-    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
-
-
-def _policy(css: str) -> str:
-    """What the page may do: show its own style sheet and the pictures inside it. No script, no request."""
-    digest = base64.b64encode(hashlib.sha256(css.encode("utf-8")).digest()).decode("ascii")
-    return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _all_visible(value: Any) -> Any:
-    """Every text in a nested value, with what hides or reorders made visible, so that nothing is missed."""
-    if isinstance(value, str):
-        return visible(value)
-    if isinstance(value, Mapping):
-        return {name: _all_visible(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_all_visible(inner) for inner in value]
-    return value
+    return pages.render("report.html.j2", values)
 
 
 # ---------------------------------------------------------------- top of the page
@@ -244,15 +199,6 @@ def _subtitle(results: pd.DataFrame, manifests: Mapping[str, Mapping[str, Any]])
     return " · ".join([*parts, *([f"measured {' and '.join(days)}"] if days else [])])
 
 
-TONES = {"VALID": ("good", "✓"), "INVALID": ("bad", "✗"), "INCONCLUSIVE": ("unsure", "?")}
-
-
-def _verdict(run: str, verdict: Any) -> dict[str, Any]:
-    tone, sign = TONES.get(verdict.state, ("unsure", "?"))
-    return {"run": run, "state": verdict.state, "tone": tone, "sign": sign, "reasons": list(verdict.reasons),
-            "notes": list(verdict.notes)}  # fmt: skip
-
-
 def _card(card: Any) -> dict[str, Any]:
     """A card as shown: the winner with its value, or in its place why there is none."""
     value = card.value if card.winner or not card.leader else f"{card.leader}: {card.value}"
@@ -264,15 +210,11 @@ def _card(card: Any) -> dict[str, Any]:
 # ---------------------------------------------------------------- the summary
 
 
-def _shown(term: Term) -> dict[str, str]:
-    return {"id": term.column, "name": term.name, "unit": term.unit, "formula": term.formula}
-
-
 def _summary_table(summary: pd.DataFrame) -> dict[str, Any]:
     """One column a configuration, one row a measure, in groups."""
     rows = [row for _, row in summary.iterrows()]
     groups = [
-        {"name": name, "rows": [{**_shown(t), "cells": [cell(t.column, row) for row in rows]} for t in TERMS
+        {"name": name, "rows": [{**t.shown(), "cells": [cell(t.column, row) for row in rows]} for t in TERMS
                                 if t.group == name and t.column in summary]}
         for name in dict.fromkeys(term.group for term in TERMS)
     ]  # fmt: skip
@@ -342,7 +284,6 @@ def _plain(value: Any) -> str:
 
 def draw_all(results: pd.DataFrame, summary: pd.DataFrame) -> list[tuple[str, Any, str]]:
     """Every figure of the report, each with its heading; those with nothing to draw are left out."""
-    # Seaborn takes a second to import, and no table in a terminal needs it.
     from benchkit import figures
 
     drawn = [
@@ -357,15 +298,6 @@ def draw_all(results: pd.DataFrame, summary: pd.DataFrame) -> list[tuple[str, An
         ("Seconds per correct answer", figures.seconds_per_correct_figure(summary)),
     ]
     return [(title, fig, alt) for title, (fig, alt) in drawn if "nothing to draw" not in alt]
-
-
-def _figure(title: str, fig: Any, alt: str) -> dict[str, Any]:
-    from benchkit import canvas
-
-    data = canvas.png(fig, alt, dpi=120)
-    width, height = (int(120 * inches) for inches in fig.get_size_inches())
-    return {"title": title, "alt": alt, "width": width, "height": height,
-            "png": base64.b64encode(data).decode("ascii")}  # fmt: skip
 
 
 def _pairs(results: pd.DataFrame) -> dict[str, Any] | None:
@@ -609,7 +541,7 @@ def not_measured(results: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
 def _manifest(run: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """One run's record in parts, and how to run it again."""
     parts = [
-        {"name": name, "facts": flat(manifest[key]), "open": key in ("machine",)}
+        pages.part(name, manifest[key], open=key == "machine")
         for key, name in (("machine", "Machine"), ("models", "Models"), ("configurations", "Configurations"),
                           ("prompt_sets", "Prompt sets"), ("sessions", "Sessions"))
         if manifest.get(key)
@@ -617,7 +549,7 @@ def _manifest(run: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
     known = {"machine", "models", "configurations", "prompt_sets", "sessions", "plan", "identity"}
     rest = {key: value for key, value in manifest.items() if key not in known}
     if rest:
-        parts.append({"name": "Run", "facts": flat(rest), "open": False})
+        parts.append(pages.part("Run", rest))
     plan = json.dumps(manifest.get("plan", {}), indent=2, ensure_ascii=False)
     return {
         "run": run,
@@ -629,25 +561,6 @@ def _manifest(run: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 def _quoted(name: str) -> str:
     return "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
-
-
-def flat(value: Any, where: str = "") -> list[tuple[str, str]]:
-    """A nested record as rows of key and value.
-
-    >>> flat({"cpu": "A", "packages": {"numpy": "2.0"}, "flags": ["x", "y"], "power": None})
-    [('cpu', 'A'), ('packages › numpy', '2.0'), ('flags', 'x, y'), ('power', 'not known')]
-    """
-    if isinstance(value, Mapping):
-        return [
-            row
-            for key, inner in value.items()
-            for row in flat(inner, f"{where} › {key}" if where else str(key))
-        ]
-    if isinstance(value, list) and any(isinstance(inner, (Mapping, list)) for inner in value):
-        return [row for i, inner in enumerate(value) for row in flat(inner, f"{where} {i + 1}")]
-    if isinstance(value, list):
-        return [(where, ", ".join(map(str, value)) or "none")]
-    return [(where, "not known" if value is None else one_line(str(value), 600))]
 
 
 # ---------------------------------------------------------------- for a terminal
@@ -689,7 +602,7 @@ def format_table(summary: pd.DataFrame, width: int | None = None) -> str:
 def _text_lines(summary: pd.DataFrame, left_out: set[tuple[str, str]]) -> list[str]:
     names = [one_line(name, 36) for name in summary["configuration"]]
     chosen = [entry for entry in TERMINAL if entry[2] in summary and ("column", entry[2]) not in left_out]
-    return _align([("configuration", "", *names),
+    return align([("configuration", "", *names),
                    *(_text_column(summary, *entry, ("intervals", entry[2]) in left_out) for entry in chosen)])  # fmt: skip
 
 
@@ -701,7 +614,7 @@ def _text_column(summary: pd.DataFrame, head: str, unit: str, column: str, bare:
     return (head, unit, *texts)
 
 
-def _align(columns: Sequence[Sequence[str]]) -> list[str]:
+def align(columns: Sequence[Sequence[str]]) -> list[str]:
     """Rows of padded text: the first column to the left, the others to the right, a rule under the header."""
     widths = [max(map(_wide, column)) for column in columns]
     rows = []

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from made_up import FAMILY, MadeUpRun, made_up_artifact, made_up_run, write_run
 
-from benchkit import compare, report, tables
+from benchkit import compare, pages, report, tables
 from benchkit.errors import BenchkitError
 from benchkit.judge import Card
 
@@ -294,7 +294,7 @@ def test_the_share_of_identical_replies_stands_beside_its_n(no_figures):
 
 @pytest.mark.parametrize("scheme", [0, 1])
 def test_text_contrasts_with_its_ground_in_light_and_dark(scheme):
-    css = report._template_text("report.css")
+    css = pages.template_text("report.css")
     blocks = re.findall(r":root \{(.*?)\}", css, re.S)
     colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{3,6})", blocks[scheme]))
     for name in ("ink", "soft", "link", "good", "bad", "unsure"):
