@@ -1,6 +1,7 @@
 """Smaller variants of a model, made by llama.cpp's own quantiser, and kept in the user's cache folder.
 
     variant("models/pocket-s.gguf", "Q4_K_M")   ->  …/variants/pocket-s-Q4_K_M-1f0c….gguf
+    quantize_all("models/pocket-s.gguf", ["Q4_K_M", "Q8_0"], "my-models")  ->  named files in a folder of your own
 
 The quantiser runs in a child process (`python -m benchkit.quantize SOURCE TARGET TYPE`): a damaged file
 can crash it, and then only the child is gone. A name such as Q4_K_M is a mix: most tensors get 4 bits,
@@ -12,17 +13,23 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any, BinaryIO
 
 from filelock import FileLock
 
-from . import places
-from .errors import ModelError
+from . import places, tensors
+from .errors import BenchkitError, ModelError, did_you_mean
+from .gguf_header import read_header
 
 #: Types that benchkit makes: llama.cpp's number for each, largest file first.
 QUANT_TYPES = {
@@ -37,6 +44,8 @@ QUANT_TYPES = {
     "Q3_K_S": 11,
     "Q2_K": 10,
 }
+#: Called while a variant is made, with the tensors done and all tensors.
+OnTensor = Callable[[int, int], None]
 _OTHER_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q5_0": 8, "Q5_1": 9, "BF16": 32}
 
 
@@ -83,7 +92,7 @@ def variant(path: str | Path, type: str) -> Path:
     return target
 
 
-def quantize(source: str | Path, type: str, target: str | Path) -> Path:
+def quantize(source: str | Path, type: str, target: str | Path, on_tensor: OnTensor | None = None) -> Path:
     """Write `source` to `target` with the weights of a smaller type. All of it, or nothing.
 
     Raises `ModelError` for an unknown type, a source that cannot be read, and a full disk.
@@ -92,16 +101,70 @@ def quantize(source: str | Path, type: str, target: str | Path) -> Path:
     _check_source(source)
     if target.exists() and target.samefile(source):
         raise ModelError(f"Quantising {source} onto itself would destroy it: name another target.")
-    _make(source, type, target, keep=False)
+    _make(source, type, target, keep=False, on_tensor=on_tensor)
     return target
 
 
+@dataclass(frozen=True)
+class Made:
+    """A variant that was made: where it is, and what it weighs in truth."""
+
+    path: Path
+    type: str
+    size_mib: float
+    bits_per_weight: float
+
+    def __str__(self) -> str:
+        return f"{self.path}   {self.size_mib:,.1f} MiB   {self.bits_per_weight:.2f} bits per weight"
+
+
+def quantize_all(
+    source: str | Path, types: Iterable[str], folder: str | Path = ".", overwrite: bool = False, progress: bool = True
+) -> Iterator[Made]:
+    """Make variants of a GGUF file in a folder, `NAME-TYPE.gguf`, and yield each as soon as it is whole.
+
+    Raises before anything is made: `ModelError` for an unknown type and a source that cannot be read, `BenchkitError`
+    for a file that exists already, unless `overwrite`. A full disk is said when it happens; what was made stays.
+    """
+    source, types = Path(source), list(dict.fromkeys(_known(type) for type in types))
+    _check_source(source)
+    targets = {type: Path(folder) / f"{_bare(source.stem)}-{type}.gguf" for type in types}
+    there = [str(target) for target in targets.values() if target.exists()]
+    if there and not overwrite:
+        raise BenchkitError(f"There already: {', '.join(there)}. Say --overwrite to make it anew, or name another --out.")
+    n_tensors = len(read_header(source).tensors)
+    return (_with_progress(source, type, target, n_tensors, progress) for type, target in targets.items())
+
+
+def _bare(stem: str) -> str:
+    """A source's name without its own type.
+
+    >>> _bare("Llama-3.2-1B-Instruct-F16"), _bare("x.q4_k_m"), _bare("pocket-s")
+    ('Llama-3.2-1B-Instruct', 'x', 'pocket-s')
+    """
+    types = "|".join(["FP16", *QUANT_TYPES, *_OTHER_TYPES])
+    return re.sub(rf"[-._]({types})$", "", stem, flags=re.IGNORECASE)
+
+
+def _with_progress(source: Path, type: str, target: Path, n_tensors: int, progress: bool) -> Made:
+    # Imported here, because the process that holds a model imports this module, and should stay small.
+    from tqdm import tqdm
+
+    with tqdm(total=n_tensors, desc=type, unit="tensor", file=sys.stderr, disable=not progress, leave=False) as bar:
+        quantize(source, type, target, on_tensor=lambda n_done, _: bar.update(n_done - bar.n))
+    bits = tensors.bits_per_weight(read_header(target).tensors)
+    return Made(target, type, target.stat().st_size / 2**20, bits)
+
+
 def _known(type: str) -> str:
-    if type not in QUANT_TYPES:
+    """A type's name as llama.cpp writes it."""
+    name = str(type).upper()
+    if name not in QUANT_TYPES:
         raise ModelError(
-            f"{type!r} is not a quantisation type that benchkit makes: {', '.join(QUANT_TYPES)}."
+            f"{type!r} is not a quantisation type that benchkit makes{did_you_mean(name, QUANT_TYPES)}: "
+            f"{', '.join(QUANT_TYPES)}."
         )
-    return type
+    return name
 
 
 def _check_source(source: Path) -> None:
@@ -116,7 +179,7 @@ def _check_source(source: Path) -> None:
         )
 
 
-def _make(source: Path, type: str, target: Path, keep: bool) -> None:
+def _make(source: Path, type: str, target: Path, keep: bool, on_tensor: OnTensor | None = None) -> None:
     """Quantise into a file beside the target, then rename it: nobody ever sees half a file."""
     part = target.with_name(target.name + ".part")
     try:
@@ -125,7 +188,7 @@ def _make(source: Path, type: str, target: Path, keep: bool) -> None:
             if keep and target.exists():  # made by another process while we waited
                 return
             try:
-                _run_child(source, type, part)
+                _run_child(source, type, part, on_tensor)
                 _replace(part, target)
             finally:
                 part.unlink(missing_ok=True)
@@ -140,7 +203,7 @@ def _lock(target: Path) -> FileLock:
     return FileLock(folder / f"{key}.lock")
 
 
-def _run_child(source: Path, type: str, part: Path) -> None:
+def _run_child(source: Path, type: str, part: Path, on_tensor: OnTensor | None) -> None:
     command = [sys.executable, "-m", "benchkit.quantize", str(source), str(part), type]
     child = subprocess.Popen(
         command,
@@ -151,7 +214,7 @@ def _run_child(source: Path, type: str, part: Path) -> None:
         creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
     )
     try:
-        said = child.stderr.read().decode("utf-8", "replace").strip().splitlines()
+        said = _listen(child.stderr, on_tensor)
     finally:
         if child.poll() is None and sys.exc_info()[0]:
             child.kill()
@@ -162,17 +225,41 @@ def _run_child(source: Path, type: str, part: Path) -> None:
         raise ModelError(_why(source, type, part, code, said))
 
 
+def _listen(stream: BinaryIO, on_tensor: OnTensor | None) -> list[str]:
+    """What the child says until it ends: a line a tensor goes to `on_tensor`, the rest is returned."""
+    said = []
+    for line in stream:
+        text = line.decode("utf-8", "replace").strip()
+        counted = _TENSOR.match(text)
+        if counted is None:
+            said.append(text)
+        elif on_tensor is not None:
+            on_tensor(int(counted[1]), int(counted[2]))
+    return [text for text in said if text]
+
+
+#: llama.cpp's line for each tensor begins so: `[  12/ 291]`.
+_TENSOR = re.compile(r"\[ *(\d+)/ *(\d+)\]")
+
+
 def _why(source: Path, type: str, part: Path, code: int, said: list[str]) -> str:
+    refused = next((line for line in said if "requantizing from type" in line), None)
+    if refused:
+        return (
+            f"{source} is quantised already, so it cannot become {type}: its weights were rounded once, and rounding "
+            "them again would add a second error to the first, for weights no better than the file's own. llama.cpp "
+            f"refuses it too ({refused.rpartition(': ')[2]}). Start from the F16, BF16 or F32 file."
+        )
     free = shutil.disk_usage(part.parent).free
     written = part.stat().st_size if part.exists() else 0
     text = f"Making {type} of {source} failed after {written / 2**20:,.1f} MiB (exit code {code})."
     if free < source.stat().st_size or any("iostream" in line for line in said):
         text += (
             f" The disk is full, or nearly: {free / 2**20:,.0f} MiB are free in {part.parent}. Make room, "
-            "or set BENCHKIT_CACHE to a folder on another disk."
+            "or write to a folder on another disk (--out; for variants that benchkit keeps, BENCHKIT_CACHE)."
         )
     else:
-        text += " The source may be damaged, or quantised already (start from F16, BF16 or F32)."
+        text += " The source may be damaged."
     return text + (f" llama.cpp says: {' / '.join(said[-2:])}" if said else "")
 
 
@@ -199,9 +286,24 @@ def _child(source: str, target: str, type: str) -> int:
     threading.Thread(target=end_with_parent, daemon=True).start()
     stdout_for_answers_only()
     start()
+    log = _tensors_and_errors(C)  # named, because C keeps no reference to it
+    C.llama_log_set(log, None)
     settings = C.llama_model_quantize_default_params()
     settings.ftype = QUANT_TYPES[type]
     return C.llama_model_quantize(os.fsencode(source), os.fsencode(target), settings)
+
+
+def _tensors_and_errors(C: ModuleType) -> Any:
+    """What llama.cpp logs to: its line for each tensor and its errors go to standard error."""
+    from .llama_c import ERROR
+
+    @C.llama_log_callback
+    def log(level: int, text: bytes, _data: object) -> None:
+        line = text.decode("utf-8", "replace").strip()
+        if level == ERROR or _TENSOR.match(line):
+            print(line, file=sys.stderr, flush=True)
+
+    return log
 
 
 if __name__ == "__main__":

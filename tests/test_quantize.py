@@ -7,10 +7,11 @@ import textwrap
 
 import pytest
 
-from benchkit import places, quantize
+from benchkit import places, quantize, tensors
 from benchkit.backends import Options, connect
-from benchkit.errors import ModelError
-from benchkit.quantize import QUANT_TYPES, sha256, variant
+from benchkit.errors import BenchkitError, ModelError
+from benchkit.gguf_header import read_header
+from benchkit.quantize import QUANT_TYPES, quantize_all, sha256, type_name, variant
 
 SOURCE = places.MODELS / "pocket-xs.gguf"
 
@@ -88,8 +89,9 @@ def test_a_bad_source_leaves_nothing_behind(tmp_path, content, words):
 
 def test_a_quantised_source_is_refused(tmp_path):
     small = quantize.quantize(SOURCE, "Q8_0", tmp_path / "small.gguf")
-    with pytest.raises(ModelError, match="quantised already"):
+    with pytest.raises(ModelError, match="quantised already.*second error.*q8_0 is disabled.*F16"):
         quantize.quantize(small, "Q4_K_M", tmp_path / "smaller.gguf")
+    assert not leftovers(tmp_path) and not (tmp_path / "smaller.gguf").exists()
     with pytest.raises(ModelError, match="onto itself"):
         quantize.quantize(small, "Q4_K_M", small)
 
@@ -122,3 +124,79 @@ def test_every_type_is_one_that_llama_cpp_knows():
     environment = os.environ | {"PYTHONPATH": str(places.ROOT)}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
     assert len(set(QUANT_TYPES.values())) == len(QUANT_TYPES)
+
+
+# ---- variants in a folder of one's own -------------------------------------------------------------
+
+FAMILY = ["Q8_0", "Q6_K", "Q4_K_M", "Q3_K_L", "Q2_K"]
+
+
+def test_all_types_are_made_in_one_go_and_weighed(tmp_path, capsys):
+    made = list(quantize_all(SOURCE, FAMILY, tmp_path / "new" / "out"))
+    assert [one.path.name for one in made] == [f"pocket-xs-{type}.gguf" for type in FAMILY]
+    for one in made:
+        header = read_header(one.path)
+        assert type_name(header.metadata["general.file_type"]) == one.type
+        assert one.bits_per_weight == 8 * tensors.n_bytes(header.tensors) / 1_443_584
+        assert one.size_mib == one.path.stat().st_size / 2**20
+        assert f"{one.bits_per_weight:.2f} bits per weight" in str(one) and "MiB" in str(one)
+    assert [one.bits_per_weight for one in made] == sorted((one.bits_per_weight for one in made), reverse=True)
+    assert not leftovers(tmp_path)
+    out, err = capsys.readouterr()
+    assert out == "" and "Q3_K_L" in err and "29" in err  # the bar counts tensors
+
+
+def test_nothing_is_overwritten_unasked(tmp_path):
+    (tmp_path / "pocket-xs-Q2_K.gguf").write_bytes(b"mine")
+    with pytest.raises(BenchkitError, match=r"There already: .*pocket-xs-Q2_K.gguf.*--overwrite"):
+        quantize_all(SOURCE, ["Q8_0", "Q2_K"], tmp_path)
+    assert [path.name for path in tmp_path.glob("*.gguf")] == ["pocket-xs-Q2_K.gguf"]  # the other is not made either
+    (made,) = quantize_all(SOURCE, ["q2_k", "Q2_K"], tmp_path, overwrite=True, progress=False)
+    assert made.path.stat().st_size > 400_000 and made.type == "Q2_K"
+
+
+@pytest.mark.parametrize("type", ["Q4_KM", "Q4_K", "F16", "", "Q8_0 "])
+def test_an_unknown_type_is_refused_before_anything_is_made(tmp_path, type):
+    with pytest.raises(ModelError, match="Q8_0, Q6_K, Q5_K_M") as caught:
+        quantize_all(SOURCE, ["Q8_0", type], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert ("did you mean" in str(caught.value)) == (type not in ("F16", ""))
+
+
+def test_a_quantised_source_may_be_copied_but_not_rounded_again(tmp_path):
+    """llama.cpp copies tensors that have their type already, and refuses to round any other."""
+    (first,) = quantize_all(SOURCE, ["Q4_K_M"], tmp_path, progress=False)
+    (again,) = quantize_all(first.path, ["Q4_K_M"], tmp_path / "again", progress=False)
+    assert again.path.name == first.path.name  # the old type is not kept in the name
+    assert again.path.read_bytes() == first.path.read_bytes()
+    with pytest.raises(ModelError, match="second error"):
+        list(quantize_all(first.path, ["Q2_K"], tmp_path, progress=False))
+    with pytest.raises(ModelError, match="onto itself"):
+        list(quantize_all(first.path, ["Q4_K_M"], tmp_path, overwrite=True, progress=False))
+    assert not leftovers(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a full disk is imitated by a POSIX limit on file size")
+def test_a_disk_that_fills_up_keeps_what_was_made_before(tmp_path):
+    code = textwrap.dedent(f"""
+        import resource, sys
+        from benchkit.cli import main
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+        sys.exit(main(["quantize", "gguf:pocket-xs", "Q2_K", "Q8_0", "--out", {str(tmp_path / "out")!r}]))
+    """)
+    environment = os.environ | {"PYTHONPATH": str(places.ROOT), "PYTHONUTF8": "1"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == ModelError.exit_code
+    assert "Q8_0" in done.stderr and "disk is full" in done.stderr and "--out" in done.stderr
+    assert "pocket-xs-Q2_K.gguf" in done.stdout and "Q8_0" not in done.stdout
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["pocket-xs-Q2_K.gguf"]
+
+
+def test_an_interrupted_making_leaves_nothing(tmp_path):
+    def stop(n_done, n_tensors):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quantize.quantize(SOURCE, "Q4_K_M", tmp_path / "x.gguf", on_tensor=stop)
+    assert not list(tmp_path.glob("*gguf*"))
