@@ -14,11 +14,9 @@ file, threads, flash attention, cache types and depth (compared with what llama-
 least 0.90 on pocket-s and 0.97 on random-100m. Both engines generate for a quarter of a second before
 anything counts: the first tokens of an idle engine are slow.
 
-llama-bench is built from the llama.cpp source inside the source distribution of the *installed*
-llama-cpp-python, and linked with the *installed* libraries: the very code that is measured, so ggml commit
-and build flags cannot differ. It is built once (about two minutes, 77 MB download) into the cache folder; it needs
-CMake, a C++ compiler and Linux or macOS. The random model (200 MB, in the cache folder too) needs
-`pip install gguf`.
+llama-bench is built once (about two minutes, 77 MB download) on the libraries that are measured, see
+`benchmarks/llama_tools.py`; that needs CMake, a C++ compiler and Linux or macOS. The random model (200 MB, in the
+cache folder too) needs `pip install gguf`.
 
 Run it on an idle machine: it says so if it is not.
 """
@@ -26,15 +24,9 @@ Run it on an idle machine: it says so if it is not.
 from __future__ import annotations
 
 import argparse
-import ctypes
-import importlib.util
 import json
-import os
-import shutil
 import statistics
-import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -42,6 +34,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from llama_tools import build, call, ggml_commit  # noqa: E402
 
 from benchkit import machine, places, stats  # noqa: E402
 from benchkit.backends import Options, connect, locate  # noqa: E402
@@ -98,7 +92,7 @@ def overhead(name: str, n_blocks: int, n_threads: int) -> dict[str, Any]:
 
 def parity(name: str, n_pairs: int, n_threads: int, say: Callable[[str], None]) -> dict[str, Any]:
     """Ratio of our decode speed to llama-bench's, in interleaved pairs."""
-    bench = build_llama_bench(say)
+    bench = build("llama-bench", say)
     path = random_model(say) if name == "random-100m" else locate(name)
     with connect(f"gguf:{path}", n_threads=n_threads) as model:
         depth = model.stream(PROMPT, Options(max_tokens=1, raw=True)).counts["prompt"].value
@@ -159,13 +153,7 @@ def llama_bench(bench: Path, path: Path, ours: dict[str, Any], n_blocks: int, n_
     flags = {"-m": path, "-p": ours["n_prompt"], "-n": ours["n_gen"], "-d": ours["n_depth"], "-t": ours["n_threads"],
              "-ngl": ours["n_gpu_layers"], "-fa": 1, "-ctk": ours["type_k"], "-ctv": ours["type_v"],
              "-r": n_warm + n_blocks, "-o": "json"}  # fmt: skip
-    command = [str(bench), *(str(part) for flag in flags.items() for part in flag)]
-    search = "DYLD_LIBRARY_PATH" if sys.platform == "darwin" else "LD_LIBRARY_PATH"
-    env = os.environ | {search: str(library_folder())}  # the very files that we load, wherever it was built
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BenchkitError(f"llama-bench failed: {done.stderr.strip()[-500:]}")
-    row = json.loads(done.stdout)[0]
+    row = json.loads(call(bench, flags).stdout)[0]
     if found := unlike(ours, row):
         raise BenchkitError(f"llama-bench measured something else than we did: {'; '.join(found)}")
     return statistics.median(row["samples_ts"][n_warm:])
@@ -189,112 +177,6 @@ def _median_speed(blocks: list[dict[str, float]]) -> float:
 def _interval(values: list[float]) -> list[float] | None:
     interval = stats.median_interval(values)
     return [interval.low, interval.high] if interval else None
-
-
-# -- building llama-bench -------------------------------------------------------------------------
-
-CMAKE = """
-cmake_minimum_required(VERSION 3.14)
-project(llama-bench-on-installed-libraries C CXX)
-# What is timed is in the installed libraries, built as they are; llama-bench's own loop is a few instructions,
-# and its other 30,000 lines compile in half the time at -O1.
-set(CMAKE_CXX_FLAGS "-O1 -DNDEBUG ${CMAKE_CXX_FLAGS}")
-set(BUILD_SHARED_LIBS OFF)
-set(CMAKE_SKIP_RPATH ON)  # the cache outlives this environment: where the libraries are is told at each start
-set(LLAMA_BUILD_COMMON ON)
-set(LLAMA_OPENSSL OFF)
-set(LLAMA_TOOLS_INSTALL OFF)
-set(LLAMA_BUILD_NUMBER 0)
-set(LLAMA_BUILD_COMMIT "${COMMIT}")
-function(llama_add_compile_flags)
-endfunction()
-function(license_add_file)
-endfunction()
-find_package(Threads REQUIRED)
-# The target that llama.cpp's own files call "llama" is here the installed libraries.
-add_library(llama INTERFACE)
-target_include_directories(llama INTERFACE ${SRC}/include ${SRC}/ggml/include)
-file(GLOB INSTALLED ${LIB}/libllama.${EXT} ${LIB}/libggml*.${EXT})
-target_link_libraries(llama INTERFACE ${INSTALLED})
-add_subdirectory(${SRC}/vendor vendor)
-add_subdirectory(${SRC}/common common)
-add_subdirectory(${SRC}/tools/llama-bench llama-bench)
-"""
-
-
-def library_folder() -> Path:
-    """Where the installed llama-cpp-python keeps llama.cpp's libraries."""
-    return Path(importlib.util.find_spec("llama_cpp").origin).parent / "lib"
-
-
-def ggml_commit() -> str:
-    """The llama.cpp commit that the installed libraries say they were built from."""
-    extension = "dylib" if sys.platform == "darwin" else "so"
-    try:
-        function = ctypes.CDLL(str(library_folder() / f"libggml-base.{extension}")).ggml_commit
-    except (OSError, AttributeError):
-        return "unknown"
-    function.restype = ctypes.c_char_p
-    return function().decode()
-
-
-def build_llama_bench(say: Callable[[str], None]) -> Path:
-    """llama-bench on the installed libraries; from the cache folder if it was built before."""
-    folder = places.cache_folder() / "llama-bench" / f"{version('llama-cpp-python')}-{ggml_commit()}"
-    program = folder / "build" / "llama-bench" / "llama-bench"
-    if program.exists():
-        return program
-    if sys.platform == "win32" or not shutil.which("cmake"):
-        raise BenchkitError(
-            "llama-bench is built on Linux and macOS, with CMake and a C++ compiler. Install them."
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    source = _source(folder, say)
-    (folder / "CMakeLists.txt").write_text(CMAKE, encoding="utf-8")
-    say("building llama-bench, about two minutes …")
-    extension = "dylib" if sys.platform == "darwin" else "so"
-    values = {"SRC": source, "LIB": library_folder(), "EXT": extension, "COMMIT": ggml_commit()}
-    log = folder / "build.log"
-    with open(log, "w", encoding="utf-8") as output:
-        for command in (
-            [
-                "cmake",
-                "-S",
-                folder,
-                "-B",
-                folder / "build",
-                *(f"-D{key}={value}" for key, value in values.items()),
-            ],
-            ["cmake", "--build", folder / "build", "--target", "llama-bench", "-j", _jobs()],
-        ):
-            if subprocess.run(list(map(str, command)), stdout=output, stderr=output, check=False).returncode:
-                raise BenchkitError(f"llama-bench could not be built, see {log}")
-    return program
-
-
-def _jobs() -> int:
-    return int(os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", default_threads()))
-
-
-def _source(folder: Path, say: Callable[[str], None]) -> Path:
-    """llama.cpp's source, out of the source distribution of the installed version."""
-    package = f"llama-cpp-python=={version('llama-cpp-python')}"
-    source = folder / "source" / "vendor" / "llama.cpp"
-    if source.exists():
-        return source
-    say(f"downloading the source distribution of {package} …")
-    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", "llama-cpp-python"]
-    if subprocess.run([*pip, "-d", str(folder), package], check=False).returncode:
-        raise BenchkitError(f"{package} could not be downloaded as source (is there a network?)")
-    (archive,) = folder.glob("llama_cpp_python-*.tar.gz")
-    unpacked = folder / "unpacking"
-    with tarfile.open(archive) as tar:
-        safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-        tar.extractall(unpacked, [m for m in tar if "/vendor/llama.cpp/" in m.name], **safe)
-    next(unpacked.iterdir()).rename(folder / "source")
-    shutil.rmtree(unpacked)
-    archive.unlink()
-    return source
 
 
 # -- a model of random weights --------------------------------------------------------------------
