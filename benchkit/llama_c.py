@@ -11,9 +11,12 @@ from __future__ import annotations
 import collections
 import importlib
 import importlib.util
+import json
 import os
 import sys
 import types
+from collections.abc import Callable
+from typing import Any
 
 ERROR = 4  # llama.cpp's log level
 
@@ -53,11 +56,16 @@ def start() -> None:
     C.llama_backend_init()
 
 
-def stdout_for_answers_only() -> int:
-    """Keep standard output for our own lines: whatever llama.cpp prints goes to standard error.
+def answers_on_stdout() -> Callable[..., None]:
+    """Keep standard output for our own lines of JSON: whatever llama.cpp prints goes to standard error.
 
-    Returns the file descriptor that still leads to the real standard output.
+    Returns the function that writes such a line: `answer(done=7)` writes `{"done":7}`.
     """
-    answers = os.dup(1)
+    lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    return answers
+
+    def answer(**message: Any) -> None:
+        lines.write(json.dumps(message, separators=(",", ":")) + "\n")
+        lines.flush()
+
+    return answer

@@ -351,7 +351,7 @@ def score(
     """−ln p of every scored token of a text, computed by a child process. With a second path, the reference,
     also that model's, and the divergences between both."""
     for path in paths:
-        gguf._check_file(path, path.stem, n_gpu_layers=0)
+        gguf.check_file(path, path.stem, n_gpu_layers=0)
     text = data.removesuffix(b"\n").decode("utf-8")
     request = {"paths": list(map(str, paths)), "text": text, "window": window, "n_threads": n_threads}
     answer = _ask(request, on_progress)
@@ -382,7 +382,7 @@ def _ask(request: dict[str, Any], on_progress: OnProgress | None) -> dict[str, A
             stdin=subprocess.PIPE,  # it ends when this pipe closes, so it cannot outlive us
             stdout=subprocess.PIPE,
             stderr=words,
-            env=gguf._environment(),
+            env=gguf.child_environment(),
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
         try:
@@ -409,7 +409,7 @@ def _obituary(code: int, words: Any, paths: list[str]) -> str:
     lines = words.read()[-4000:].decode("utf-8", "replace").strip().splitlines()
     said = f" Its last words: {' / '.join(lines[-3:])}" if lines else ""
     return (
-        f"The engine process for {' and '.join(paths)} ended {gguf._how(code)}.{said} A file may be damaged, or "
+        f"The engine process for {' and '.join(paths)} ended {gguf.how_it_ended(code)}.{said} A file may be damaged, or "
         "memory ran out: get the file again, or take a smaller model or window."
     )
 

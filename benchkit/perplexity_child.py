@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from .backends.worker import Refused, _last_complaints, _load_model
-from .llama_c import C, start, stdout_for_answers_only
+from .backends.worker import Refused, last_complaints, load_model
+from .llama_c import C, answers_on_stdout, start
 from .perplexity import token_kld, token_nll
 
 N_BATCH, N_UBATCH = 2048, 512  # llama.cpp's own: tokens read in one call, and computed at a time
@@ -71,7 +71,7 @@ class Reader:
         if not context:
             raise Refused(
                 f"{path}: there was no room for windows of {self.window} tokens. Take a smaller window, or close other "
-                f"programs. llama.cpp says: {_last_complaints()}"
+                f"programs. llama.cpp says: {last_complaints()}"
             )
         return context
 
@@ -99,7 +99,7 @@ class Reader:
         for name, values in (("token", tokens), ("pos", at), ("logits", scored)):
             self.slots[name][:n] = values
         if status := C.llama_decode(self.context, self.batch):
-            raise Refused(f"llama.cpp could not read the text ({status}). It says: {_last_complaints()}")
+            raise Refused(f"llama.cpp could not read the text ({status}). It says: {last_complaints()}")
         if not scored.any():
             return np.empty((0, self.n_vocab), np.float32)
         logits = C.llama_get_logits(self.context)
@@ -110,7 +110,7 @@ class Reader:
 
 def _load(path: str) -> Any:
     try:
-        return _load_model(path, n_gpu_layers=0)
+        return load_model(path, n_gpu_layers=0)
     except Refused as refusal:
         raise Refused(f"{path}: {refusal}") from None
 
@@ -201,12 +201,7 @@ def _end_with_parent() -> None:
 def main() -> None:
     """Answer the one request."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    answers = os.fdopen(stdout_for_answers_only(), "w", encoding="utf-8")
-
-    def answer(**message: Any) -> None:
-        answers.write(json.dumps(message, separators=(",", ":")) + "\n")
-        answers.flush()
-
+    answer = answers_on_stdout()
     request = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     start()

@@ -277,14 +277,14 @@ def _replace(part: Path, target: Path) -> None:
 
 def _child(source: str, target: str, type: str) -> int:
     """What runs in the child process: llama.cpp's quantiser. Returns 0 if all went well."""
-    from .llama_c import C, start, stdout_for_answers_only
+    from .llama_c import C, start, answers_on_stdout
 
     def end_with_parent() -> None:
         sys.stdin.buffer.read()
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-    stdout_for_answers_only()
+    answers_on_stdout()
     start()
     log = _tensors_and_errors(C)  # named, because C keeps no reference to it
     C.llama_log_set(log, None)

@@ -50,7 +50,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._words,
-            env=_environment(),
+            env=child_environment(),
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows: no console pops up
         )
         self._lines: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
@@ -93,7 +93,7 @@ class Worker:
         self._words.seek(0)
         words = self._words.read()[-4000:].decode("utf-8", "replace").strip().splitlines()
         said = f" Its last words: {' / '.join(words[-3:])}" if words else ""
-        return f"The engine process ended {_how(code)}.{said}"
+        return f"The engine process ended {how_it_ended(code)}.{said}"
 
     def stop(self, patience_s: float = 2.0) -> None:
         """End the process: kindly by closing the pipe, and if that does not help, by force."""
@@ -109,7 +109,7 @@ class Worker:
         self._words.close()
 
 
-def _how(code: int) -> str:
+def how_it_ended(code: int) -> str:
     if code >= 0:
         return f"with exit code {code:#x}" if code > 255 else f"with exit code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else "unknown"
@@ -117,7 +117,7 @@ def _how(code: int) -> str:
     return f"by signal {-code} ({name}){hint}"
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """Our own environment, and the package found also when it is not installed."""
     return os.environ | {
         "PYTHONPATH": places.python_path(),
@@ -170,7 +170,7 @@ class GgufBackend:
 
     def _start(self) -> Worker:
         """Start a worker and load the model into it."""
-        _check_file(self.path, self.name, self._load["n_gpu_layers"])
+        check_file(self.path, self.name, self._load["n_gpu_layers"])
         worker = Worker()
         weakref.finalize(self, worker.stop)  # also when the program ends without close()
         try:
@@ -318,7 +318,7 @@ def _check_load(name: str, value: Any, low: int, high: int) -> None:
         raise ModelError(f"{name}={value!r}: a whole number from {low} to {high} is allowed, or None.")
 
 
-def _check_file(path: Path, name: str, n_gpu_layers: int) -> None:
+def check_file(path: Path, name: str, n_gpu_layers: int) -> None:
     """Refuse what llama.cpp would fail at, or take the whole computer down with."""
     try:
         with open(path, "rb") as file:

@@ -31,7 +31,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..llama_c import C, complaints, start, stdout_for_answers_only
+from ..llama_c import C, answers_on_stdout, complaints, start
 
 NEVER = 2**63 - 1
 SHOW_EVERY_NS = 100_000_000  # a message for every token would cost 12 % of the decode speed
@@ -47,7 +47,7 @@ class Engine:
 
     def __init__(self, path: str, n_ctx: int | None, n_threads: int, n_gpu_layers: int) -> None:
         started = time.perf_counter()
-        self.model = _load_model(path, n_gpu_layers)
+        self.model = load_model(path, n_gpu_layers)
         self.vocab = C.llama_model_get_vocab(self.model)
         self.n_ctx_train = C.llama_model_n_ctx_train(self.model)
         self.n_ctx = n_ctx or min(2048, self.n_ctx_train)
@@ -86,7 +86,7 @@ class Engine:
         if not context:
             raise Refused(
                 f"There was no room for a context of {self.n_ctx} tokens. Ask for a smaller n_ctx, or close "
-                f"other programs. llama.cpp says: {_last_complaints()}"
+                f"other programs. llama.cpp says: {last_complaints()}"
             )
         return context
 
@@ -304,7 +304,7 @@ class Engine:
         pieces = [self.piece(token) for token in tokens]
         state, error = ended, None
         if ended == "error":
-            error = f"llama.cpp could not go on. It says: {_last_complaints()}"
+            error = f"llama.cpp could not go on. It says: {last_complaints()}"
         elif ended == "end token":
             state = "ok" if any(pieces) else "empty"
         elif ended == "limit":
@@ -399,11 +399,11 @@ def _split(ids: list[int], size: int) -> list[list[int]]:
     return [ids[i : i + size] for i in range(0, len(ids), size)]
 
 
-def _last_complaints() -> str:
+def last_complaints() -> str:
     return " / ".join(list(complaints)[-2:]) or "nothing"
 
 
-def _load_model(path: str, n_gpu_layers: int) -> Any:
+def load_model(path: str, n_gpu_layers: int) -> Any:
     settings = C.llama_model_default_params()
     settings.n_gpu_layers = n_gpu_layers
     if n_gpu_layers and not C.llama_supports_gpu_offload():
@@ -418,7 +418,7 @@ def _load_model(path: str, n_gpu_layers: int) -> Any:
         raise Refused(
             "llama.cpp could not load it: the file is damaged, cut short by a download that broke off, or "
             "newer than the installed llama-cpp-python. Get it again, or upgrade. "
-            f"llama.cpp says: {_last_complaints()}"
+            f"llama.cpp says: {last_complaints()}"
         )
     return model
 
@@ -512,12 +512,7 @@ class Requests(threading.Thread):
 def main() -> None:
     """Answer requests until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    answers = os.fdopen(stdout_for_answers_only(), "w", encoding="utf-8")
-
-    def answer(**message: Any) -> None:
-        answers.write(json.dumps(message, separators=(",", ":")) + "\n")
-        answers.flush()
-
+    answer = answers_on_stdout()
     requests = Requests()
     requests.start()
     start()
