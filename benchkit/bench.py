@@ -30,6 +30,7 @@ from tqdm import tqdm
 from benchkit import backends, machine, metrics, places, quality, runs, stats, weigh
 from benchkit.backends.base import Backend, Options
 from benchkit.errors import BenchkitError, ModelError
+from benchkit.perplexity import perplexity
 from benchkit.plan import SERVED, Configuration, Plan, Test, read_plan
 from benchkit.recording import Recording
 from benchkit.runs import Run
@@ -81,6 +82,7 @@ def run(
             session.say(note)
         try:
             session.measure()
+            session.measure_perplexity()
         except KeyboardInterrupt:
             session.end("interrupted")
             session.say(
@@ -419,6 +421,29 @@ class Session:
         self.status("running", force=True)
         for _, turn in turns(self.tests, resident):
             self._take_turn(turn, resident)
+
+    def measure_perplexity(self) -> None:
+        """After all replies, with no model loaded: the perplexity of each model whose file is here."""
+        if self.plan.perplexity is None:
+            return
+        self._close_all()
+        for configuration in {c.engine: c for c in self.plan.configurations()}.values():
+            known = self.manifest["models"][configuration.engine]
+            if configuration.engine not in self.failed and "perplexity" not in known:
+                known["perplexity"] = self._perplexity(configuration)
+                self.write_manifest()
+
+    def _perplexity(self, configuration: Configuration) -> dict[str, Any]:
+        """What was found, or why nothing could be."""
+        self.say(f"Perplexity of {configuration.engine} …", log=False)
+        try:
+            found = perplexity(self.plan.where(configuration.model), self.plan.text_file(),
+                               window=self.plan.perplexity.window, n_threads=configuration.load["n_threads"],
+                               progress=False)  # fmt: skip
+        except BenchkitError as problem:
+            self.say(f"{configuration.engine} has no perplexity: {problem}")
+            return {"error": without_home(str(problem))}
+        return tidy_paths(found.to_dict())
 
     def _skip_missing(self) -> None:
         missing = self.plan.missing()

@@ -69,6 +69,14 @@ class Speed:
 
 
 @dataclass(frozen=True)
+class Text:
+    """The text for perplexity: a UTF-8 file (None: the prose that ships with benchkit), read in windows of tokens."""
+
+    file: str | None = None
+    window: int = 512
+
+
+@dataclass(frozen=True)
 class Configuration:
     """One model with one choice of settings; `label` tells it apart in every table."""
 
@@ -122,12 +130,14 @@ class Plan:
     cache: str = "cold"
     speed: Speed | None = None
     run_code: bool = False
+    perplexity: Text | None = None
     folders: tuple[str, ...] = ()
     description: str = ""
     base: str | None = field(default=None, compare=False)  # the plan file's folder
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as plain JSON values; `read_plan` of it gives the same plan."""
+        asked = {"perplexity": vars(self.perplexity).copy()} if self.perplexity else {}
         return {
             "name": self.name,
             "description": self.description,
@@ -141,6 +151,7 @@ class Plan:
             "cache": self.cache,
             "speed": vars(self.speed).copy() if self.speed else None,
             "run_code": self.run_code,
+            **asked,
         }
 
     def identity(self) -> dict[str, Any]:
@@ -165,6 +176,12 @@ class Plan:
                     f"prompts: {first[found.sha256]} and {name} are the same file; name it once."
                 )
         return sets
+
+    def text_file(self) -> str | None:
+        """The text for perplexity, looked for beside the plan first; None: the one that ships with benchkit."""
+        file = self.perplexity.file if self.perplexity else None
+        beside = Path(self.base or ".") / file if file else None
+        return str(beside) if beside and beside.is_file() else file
 
     def _prompt_path(self, name: str) -> str:
         beside = Path(self.base or ".") / name
@@ -377,6 +394,11 @@ TEXT = text(1000)
 FREE_VARIABLES = re.compile("HOME|USERPROFILE|BENCHKIT_.*")
 
 
+def optional_text(value: Any) -> str | None:
+    """A check for a text that may be left out."""
+    return None if value is None else TEXT(value)
+
+
 def folder(value: Any) -> str:
     """A check for a folder: somebody else's plan must not read any variable it likes, such as a password."""
     value = TEXT(value)
@@ -426,7 +448,8 @@ TOP: dict[str, tuple[Any, Check]] = {
     "run_code": (False, choice(False, True)),
 }
 SERVED = ("ollama:", "openai:")  # how the name of a model on a server begins
-PARTS = ("models", "folders", "prompts", "load", "sampling", "speed")
+TEXT_PARTS: dict[str, tuple[Any, Check]] = {"file": (None, optional_text), "window": (512, integer(8, 1 << 16))}
+PARTS = ("models", "folders", "prompts", "load", "sampling", "speed", "perplexity")
 
 
 # ---------------------------------------------------------------- from values to a plan
@@ -435,7 +458,7 @@ PARTS = ("models", "folders", "prompts", "load", "sampling", "speed")
 def make_plan(
     models: str | list, prompts: str | list = "course", *, host: str | None = None, **settings: Any
 ) -> Plan:
-    """A plan from keywords: `trials`, `timeout_s`, `cache`, `speed`, any load or sampling setting.
+    """A plan from keywords: `trials`, `timeout_s`, `cache`, `speed`, `perplexity`, any load or sampling setting.
 
     `host` is the server of all `ollama:` and `openai:` models.
 
@@ -447,7 +470,7 @@ def make_plan(
     if host is not None:
         raw["models"] = [_on(host, model) for model in raw["models"]]
     raw.update(load={}, sampling={})
-    allowed = [*LOAD, *SAMPLING, *TOP, "folders", "speed"]
+    allowed = [*LOAD, *SAMPLING, *TOP, "folders", "speed", "perplexity"]
     for key, value in settings.items():
         if key not in allowed:
             raise BenchkitError(f"{key} is not a setting of a plan{did_you_mean(key, allowed)}. Known names: {', '.join(allowed)}.")
@@ -493,7 +516,8 @@ def parse_plan(raw: Any, source: str, base: str | None = None) -> Plan:
         folders=_texts(raw.get("folders") or [], source, "folders", folder),
         load=_grid(raw.get("load"), LOAD, source, "load"),
         sampling=_grid(raw.get("sampling"), SAMPLING, source, "sampling"),
-        speed=_speed(raw.get("speed"), source),
+        speed=_part(Speed, SPEED, raw.get("speed"), source, "speed"),
+        perplexity=_part(Text, TEXT_PARTS, raw.get("perplexity"), source, "perplexity"),
         base=base,
         **top,
     )
@@ -590,13 +614,12 @@ def _model(raw: Any, source: str, where: str) -> Model:
     return Model(name=name, label=checked.pop("label", name), **checked)
 
 
-def _speed(raw: Any, source: str) -> Speed | None:
+def _part(kind: Any, known: dict[str, tuple[Any, Check]], raw: Any, source: str, where: str) -> Any:
+    """A part that may be left out (or false), be true for its defaults, or a table."""
     if raw is None or raw is False:
         return None
-    raw = _table({} if raw is True else raw, source, "speed", list(SPEED))
-    return Speed(
-        **{key: _one(raw.get(key, d), check, source, f"speed.{key}") for key, (d, check) in SPEED.items()}
-    )
+    raw = _table({} if raw is True else raw, source, where, list(known))
+    return kind(**{key: _one(raw.get(key, d), check, source, f"{where}.{key}") for key, (d, check) in known.items()})
 
 
 def _check_together(plan: Plan, source: str) -> None:

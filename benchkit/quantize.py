@@ -277,7 +277,7 @@ def _replace(part: Path, target: Path) -> None:
 
 def _child(source: str, target: str, type: str) -> int:
     """What runs in the child process: llama.cpp's quantiser. Returns 0 if all went well."""
-    from .llama_c import C, start, answers_on_stdout
+    from .llama_c import C, answers_on_stdout, start
 
     def end_with_parent() -> None:
         sys.stdin.buffer.read()

@@ -84,7 +84,8 @@ TERMS = (
     Term("seconds_per_correct", "seconds per correct answer", "s", "Quality",
          'Σ latency / number correct; "never" where none was'),
     Term("perplexity", "perplexity", "", "Quality",
-         "exp(−(1/N) Σ ln p(xᵢ | x before i)); comparable only between models with one tokenizer"),
+         "exp(−(1/N) Σ ln p(xᵢ | x before i)) on the plan's text, ± its standard error by windows; comparable only between "
+         "models with one tokenizer"),
     Term("load_s", "engine load", "s", "Memory and loading",
          "the engine's own time to load the file, median of the loads; the system may have had the file in memory "
          "already, so this is not the time from a cold disk"),
@@ -237,6 +238,8 @@ def cell(column: str, row: Mapping[str, Any]) -> dict[str, str]:
         return {"value": "n too small", "range": f"{int(row['n_prompts'])} of {need} prompts"}
     if column == "seconds_per_correct":
         return {"value": "never" if _infinite(value) else number(value), "range": ""}
+    if column == "perplexity" and not _missing(value):
+        return {"value": number(value), "range": f"± {number(row['perplexity_se'])} (SE)"}
     if column == "identical_share" and not _missing(value):
         return {"value": f"{100 * value:.0f}", "range": f"of {counted(int(row['n_repeated']), 'prompt')}"}
     shown = percent(value).removesuffix(" %") if column == "pass_rate" else _plain(value)
@@ -570,7 +573,7 @@ def _quoted(name: str) -> str:
 TERMINAL = (
     ("prompts", "", "n_prompts"), ("failed", "", "n_errors"), ("latency", "s, median", "latency_median_s"),
     ("TTFT", "ms, median", "ttft_median_ms"), ("decode", "tok/s", "decode_tokens_per_s"),
-    ("correct", "%", "pass_rate"), ("per correct", "s", "seconds_per_correct"),
+    ("correct", "%", "pass_rate"), ("perplexity", "", "perplexity"), ("per correct", "s", "seconds_per_correct"),
     ("peak memory", "MiB", "peak_memory_mib"), ("load", "s", "load_s"),
 )  # fmt: skip
 
@@ -601,7 +604,8 @@ def format_table(summary: pd.DataFrame, width: int | None = None) -> str:
 
 def _text_lines(summary: pd.DataFrame, left_out: set[tuple[str, str]]) -> list[str]:
     names = [one_line(name, 36) for name in summary["configuration"]]
-    chosen = [entry for entry in TERMINAL if entry[2] in summary and ("column", entry[2]) not in left_out]
+    chosen = [entry for entry in TERMINAL if entry[2] in summary and ("column", entry[2]) not in left_out
+              and (entry[2] != "perplexity" or summary["perplexity"].notna().any())]  # fmt: skip
     return align([("configuration", "", *names),
                    *(_text_column(summary, *entry, ("intervals", entry[2]) in left_out) for entry in chosen)])  # fmt: skip
 

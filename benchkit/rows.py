@@ -40,7 +40,7 @@ YES_NO = ("correct", "first_chunk_tokens_assumed", "block_resident", "block_warm
 COLUMNS = (
     "run", "model", "configuration", "prompt_set", "prompt_index", "prompt_id", "category", "trial", "purpose",
     "state", "error", "prompt", "response", *metrics.MEASURED[1:], "n_new_prompt_tokens", "prefill_ms",
-    "unexplained_ms", "unexplained_share", "load_s", "cold_extra_s", "instrument_error_ms", "not_weighed", "size_mib", "peak_memory_mib", "memory_source",
+    "unexplained_ms", "unexplained_share", "load_s", "cold_extra_s", "instrument_error_ms", "not_weighed", "perplexity", "perplexity_se", "size_mib", "peak_memory_mib", "memory_source",
     "memory_delta_mib", "peak_anonymous_mib", "peak_file_backed_mib", "n_checks", "n_passed", "correct", "checks", "n_ctx", "n_threads", "n_gpu_layers",
     "temperature", "seed", "max_tokens", "cache", "cache_asked", "block_id", "block_turn", "block_position",
     "block_resident", "block_warmed", "block_judged", "block_void", "block_reasons", "clock_faults", "started_at", "artifact",
@@ -169,13 +169,14 @@ def _model(artifact: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str
     models = manifest.get("models") or {}
     entry = models.get(artifact.get("engine")) or models.get(artifact.get("model")) or {}
     size, loads = entry.get("size_bytes"), entry.get("loads") or ()
-    weighing = entry.get("weighing") or {}
+    weighing, scored = entry.get("weighing") or {}, entry.get("perplexity") or {}
     extra = stats.clean(metrics.cold_extra_s(load.get("cold_ttft_ms"), stats.clean([load.get("warm_ttft_ms")]))
                         for load in loads)  # fmt: skip
     return {"size_mib": None if size is None else size / MIB,
             "cold_extra_s": float(np.median(extra)) if extra else None,
             "instrument_error_ms": (weighing.get("reply_error_ms") or {}).get("mean"),
-            "not_weighed": weighing.get("command")}  # fmt: skip
+            "not_weighed": weighing.get("command"),
+            "perplexity": scored.get("perplexity"), "perplexity_se": scored.get("se")}  # fmt: skip
 
 
 def _memory(memory: Mapping[str, Any]) -> dict[str, Any]:

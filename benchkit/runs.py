@@ -447,7 +447,8 @@ def _check_manifest(manifest: Any) -> None:
         entries = manifest.get(part, {})
         check_kinds(entries, dict.fromkeys(entries, dict), part, required=True)
     for name, model in manifest.get("models", {}).items():
-        check_kinds(model, {"size_bytes": NUMBER, "error": str, "loads": list, "weighing": dict}, name)
+        check_kinds(model, {"size_bytes": NUMBER, "error": str, "loads": list, "weighing": dict, "perplexity": dict}, name)
+        check_kinds(model.get("perplexity") or {}, {"perplexity": NUMBER, "se": NUMBER}, f"{name}: perplexity")
         for load in model.get("loads") or ():
             check_kinds(load, {"cold_ttft_ms": NUMBER, "warm_ttft_ms": NUMBER}, f"{name}: loads")
     for session in manifest.get("sessions", ()):

@@ -84,7 +84,7 @@ SUMMARY = (
     "decode_reply_tokens", "decode_prompt_tokens", "prefill_tokens_per_s",
     "load_s", "cold_extra_s", "instrument_error_ms", "size_mib", "peak_memory_mib", "memory_delta_mib", "memory_source",
     "n_judged", "pass_rate", "pass_rate_low", "pass_rate_high", "seconds_per_correct",
-    "identical_share", "n_repeated", "perplexity", "unexplained_share", "verdict", "verdict_reasons",
+    "identical_share", "n_repeated", "perplexity", "perplexity_se", "unexplained_share", "verdict", "verdict_reasons",
 )  # fmt: skip
 
 
@@ -118,7 +118,8 @@ def _summary(table: pd.DataFrame, configuration: str) -> dict[str, Any]:
         "memory_source": ", ".join(dict.fromkeys(rows["memory_source"].dropna())) or None,
         **_quality(natural),
         **_repeats(natural),
-        "perplexity": None,  # not measured by a run
+        "perplexity": middle(rows["perplexity"]),
+        "perplexity_se": middle(rows["perplexity_se"]),
         "unexplained_share": unexplained_share(rows),
         "verdict": trust.state,
         "verdict_reasons": "; ".join(trust.reasons) or None,
