@@ -160,7 +160,10 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
         _define_report,
         _define_export,
         _define_load,
+        _define_perplexity,
         _define_servers,
+        _define_quantize,
+        _define_fit,
         _define_notebook,
     ):
         define(add)
@@ -252,6 +255,9 @@ def _define_run(add: Callable[..., Parser]) -> None:
         help="add forced-length requests: only those compare decode speed",
     )  # fmt: skip
     run.add_argument(
+        "--perplexity", action="store_true", **missing, help="also score models in files on the shipped text"
+    )
+    run.add_argument(
         "--run-code", action="store_true", **missing, help="run generated code in the sandbox to check it"
     )
     run.add_argument(
@@ -262,7 +268,7 @@ def _define_run(add: Callable[..., Parser]) -> None:
 
 #: What a run of --models has where nothing is said.
 RUN_DEFAULTS = {"prompts": "course", "trials": 3, "max_tokens": 128, "temperature": 0.0, "seed": 1234,
-                "speed": False, "run_code": False, "host": None}  # fmt: skip
+                "speed": False, "run_code": False, "perplexity": False, "host": None}  # fmt: skip
 
 
 def _trials(text: str) -> int | str:
@@ -273,15 +279,15 @@ def _trials(text: str) -> int | str:
 
 
 def _define_compare(add: Callable[..., Parser]) -> None:
-    compare = add("compare", _compare, "set the models of one or more runs side by side, with intervals")
-    compare.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
+    compare = add("compare", _compare, "set the models of one or more runs side by side, with intervals; load runs too")
+    compare.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, load runs among them")
     compare.add_argument("--pair", nargs=2, metavar=("A", "B"), help="only these two configurations")
     _json(compare)
 
 
 def _define_report(add: Callable[..., Parser]) -> None:
     report = add("report", _report, "write report.html, one file that can be sent to anyone")
-    report.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
+    report.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or load run folders")
     report.add_argument(
         "--out", type=Path, metavar="FILE", help="where to (default: report.html in the run's folder)"
     )
@@ -319,6 +325,19 @@ def _define_load(add: Callable[..., Parser]) -> None:
     _json(load)
 
 
+def _define_perplexity(add: Callable[..., Parser]) -> None:
+    ppl = add("perplexity", _perplexity, "how well a GGUF model predicts a text, exactly as llama-perplexity does it")
+    ppl.add_argument("model", help="gguf:pocket-s, gguf:pocket-s:Q4_K_M, gguf:/path/to/model.gguf")
+    ppl.add_argument("--text", type=Path, metavar="FILE", help="UTF-8 text (default: the shipped held-out prose)")
+    ppl.add_argument("--window", type=int, default=512, metavar="N", help="tokens of a window (default 512)")
+    ppl.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: the physical cores)")
+    ppl.add_argument(
+        "--against", metavar="REFERENCE",
+        help="a model of the same vocabulary, usually the F16 one: KLD and share of the same top token",
+    )  # fmt: skip
+    _json(ppl)
+
+
 def _define_servers(add: Callable[..., Parser]) -> None:
     serve = add("serve", _serve, "serve models to programs on this computer, as Ollama and OpenAI would")
     serve.add_argument("models", nargs="*", default=["gguf:pocket-s"], metavar="MODEL", help="default: gguf:pocket-s")
@@ -343,6 +362,27 @@ def _define_servers(add: Callable[..., Parser]) -> None:
 
 def _whole_numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
+
+
+def _define_quantize(add: Callable[..., Parser]) -> None:
+    quantize = add("quantize", _quantize, "make smaller variants of a GGUF model, with llama.cpp's own quantiser")
+    quantize.add_argument("model", help="gguf:pocket-s or gguf:/path/to/model.gguf, in F16, BF16 or F32")
+    quantize.add_argument("types", nargs="+", metavar="TYPE", help="Q8_0, Q6_K, Q4_K_M, Q3_K_L, Q2_K …")
+    quantize.add_argument("--out", type=Path, default=Path("."), metavar="DIR", help="where to (default: this folder)")
+    quantize.add_argument("--overwrite", action="store_true", help="replace files that are there already")
+
+
+def _define_fit(add: Callable[..., Parser]) -> None:
+    fit = add("fit", _fit, "will a model run here, and how fast? Answered before any download")
+    fit.add_argument(
+        "model", nargs="?",
+        help="gguf:NAME or gguf:PATH, llama-3.2-1b, llama-3.2-3b, llama-3.1-8b, a size such as 8B, or a plan",
+    )  # fmt: skip
+    fit.add_argument("--type", nargs="+", default=[], metavar="T", dest="types", help="Q8_0, Q6_K, Q4_K_M, Q3_K_L, Q2_K …")
+    fit.add_argument("--context", type=int, metavar="N", help="tokens the model is to hold (default: up to 2,048)")
+    fit.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: the physical cores)")
+    fit.add_argument("--calibrate", action="store_true", help="measure this machine's speed first (about two minutes)")
+    _json(fit)
 
 
 def _define_notebook(add: Callable[..., Parser]) -> None:
@@ -581,6 +621,17 @@ def _limits(words: list[str]) -> dict[str, Any] | None:
         raise BadCommand(f"--slo {' '.join(words)}: write NAME=NUMBER, for instance --slo ttft_ms=200.") from None
 
 
+def _perplexity(arguments: argparse.Namespace) -> int:
+    from benchkit.perplexity import as_text, perplexity
+
+    found = perplexity(
+        arguments.model, arguments.text, window=arguments.window, against=arguments.against,
+        n_threads=arguments.threads,
+    )  # fmt: skip
+    _print_json(found.to_dict()) if arguments.json else print(visible(as_text(found)))
+    return 0
+
+
 def _serve(arguments: argparse.Namespace) -> int:
     if not arguments.truth:
         from benchkit.serve import PORT, serve
@@ -594,6 +645,32 @@ def _serve(arguments: argparse.Namespace) -> int:
     script = read_script({key: _value(text) for key, _, text in words})
     port = truth.PORT if arguments.port is None else arguments.port
     truth.serve(port, script, ready=lambda url: _say(f"the truth is at {url} (Ctrl-C ends it)"))
+    return 0
+
+
+def _quantize(arguments: argparse.Namespace) -> int:
+    from benchkit.backends import locate
+    from benchkit.quantize import quantize_all
+
+    for made in quantize_all(locate(arguments.model), arguments.types, arguments.out, arguments.overwrite):
+        print(visible(made), flush=True)
+    return 0
+
+
+def _fit(arguments: argparse.Namespace) -> int:
+    from benchkit.fit import as_text, fit
+
+    if arguments.model is None and not arguments.calibrate:
+        raise BadCommand("which model? For instance: benchkit fit llama-3.1-8b\nSee: benchkit fit --help")
+    if arguments.calibrate:
+        from benchkit.calibration import calibrate
+
+        calibrate(arguments.threads, _say)
+    found = fit(arguments.model, arguments.types, arguments.context, arguments.threads) if arguments.model else []
+    if arguments.json:
+        _print_json({"forecasts": [one.to_dict() for one in found]})
+    elif found:
+        print(visible(as_text(found)))
     return 0
 
 

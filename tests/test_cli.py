@@ -413,3 +413,36 @@ def test_ctrl_c_while_modules_are_read_ends_quietly(tmp_path):
     search = os.pathsep.join([str(tmp_path), str(places.ROOT)])
     code, out, err = benchkit("models", env={"PYTHONPATH": search})
     assert (code, out) == (130, "") and "Traceback" not in err
+
+
+# ---- quantising -----------------------------------------------------------------------------------
+
+
+def test_quantize_makes_variants_and_says_where_and_how_large(tmp_path):
+    words = ("quantize", XS, "q8_0", "Q4_K_M", "--out", tmp_path / "new")
+    code, out, err = benchkit(*words)
+    assert code == 0 and "tensor" in err and "Traceback" not in err
+    assert [line.split()[0] for line in out.splitlines()] == [
+        str(tmp_path / "new" / f"pocket-xs-{type}.gguf") for type in ("Q8_0", "Q4_K_M")
+    ]
+    assert all("MiB" in line and "bits per weight" in line for line in out.splitlines())
+    assert benchkit("ask", f"gguf:{tmp_path / 'new' / 'pocket-xs-Q4_K_M.gguf'}", "Hi", "--max-tokens", 2, *ONE_THREAD)[0] == 0
+    refused(3, words, "There already", "--overwrite")
+    code, again, _ = benchkit(*words, "--overwrite")
+    assert (code, again) == (0, out)
+
+
+@pytest.mark.parametrize(
+    "words, code, said",
+    [
+        (["quantize", XS], 2, "TYPE"),
+        (["quantize", XS, "Q4_KM"], 4, 'did you mean "Q4_K_M"'),
+        (["quantize", "ollama:llama3.2", "Q4_K_M"], 4, "on a server"),
+        (["quantize", "gguf:/no/where.gguf", "Q4_K_M"], 4, "no file /no/where.gguf"),
+        (["quantize", "pocket-xs", "Q4_K_M"], 4, "gguf:pocket-xs"),
+    ],
+)
+def test_quantize_refuses(words, code, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(words) == code
+    assert said in capsys.readouterr().err and not list(tmp_path.iterdir())

@@ -312,3 +312,7 @@ def test_the_doctor_says_so_where_the_cache_cannot_be_used(monkeypatch, tmp_path
     found = machine._disk()
     assert not found.ok
     assert "BENCHKIT_CACHE" in found.advice
+
+
+def test_memory_bandwidth_is_a_plausible_rate():
+    assert 0.1 < machine.memory_bandwidth_gb_s(n_threads=1, size_mib=64, repeats=2) < 5_000
