@@ -21,13 +21,13 @@ demo: setup  ## run the three lessons of the main job on the shipped models (und
 	@$(PY) -m benchkit demo
 
 test: setup  ## everything a change must pass: unit, property, notebooks, papermill (under 15 minutes)
-	@echo "== 1/2  unit and property tests, doctests (about a minute)"
+	@echo "== 1/2  unit and property tests, doctests, on all cores (three to four minutes on two)"
 	@$(PY) -m pytest -n auto --dist loadfile -m "not slow and not notebooks" tests benchkit
 	@echo "== 2/2  notebooks: papermill, then every output by nbval (up to ten minutes)"
 	@$(PY) -m pytest -m "notebooks and not slow" tests
 	@$(PY) -m pytest notebooks
 
-unit: setup  ## only the first part of it: no notebooks (about a minute)
+unit: setup  ## only the first part of it: no notebooks (three to four minutes on two cores)
 	@$(PY) -m pytest -n auto --dist loadfile -m "not slow and not notebooks" tests benchkit
 
 check: lint  ## what takes longer: soak, twenty kills, mutation, parity with llama-bench (up to 40 minutes)
