@@ -6,7 +6,7 @@ PY      = "$(VENV)/bin/python"
 SETUP   = "$(PYTHON)" scripts/setup_env.py --venv "$(VENV)"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit notebooks-test check lint lab lessons sample wheels install-offline clean
+.PHONY: help setup demo test unit check lint lab lessons sample wheels install-offline clean
 
 help:  ## what can be made, and how long it takes
 	@echo "benchkit: benchmark language models on your own machine."
