@@ -7,6 +7,7 @@ each mix has one type whose rate is not known yet, and its time is what the othe
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -39,6 +40,8 @@ THIN = Architecture(16, 64, 64, 8, 2, 512, tied=True, head_dim=128)
 #: Each has one type that those before it do not have.
 MIXES = ("F16", "Q8_0", "Q6_K", "Q5_K_S", "Q4_K_S", "Q3_K_S", "Q2_K")
 N_PROMPT, N_DEEP, N_OUTPUT, REPEATS = 256, 1024, 24, 5
+#: A reply that takes longer ends the calibration: the machine is far too busy for rates that mean anything.
+REPLY_LIMIT_S = 60
 
 
 def calibrate(n_threads: int | None = None, say: Callable[[str], None] = lambda text: None) -> Rates:
@@ -116,19 +119,21 @@ def _thin(folder: Path, n_threads: int) -> dict[str, float]:
 
 
 def _speeds(path: Path, n_threads: int, n_prompt: int, n_output: int = N_OUTPUT) -> tuple[float, float]:
-    """Seconds a token in decode and in prefill: the fastest of a few replies, after one that does not count.
+    """Seconds a token in decode and in prefill: medians of a few replies, after one that does not count.
 
-    The fastest, because other programs can only slow a reply down, and what this machine can do is asked for.
+    Medians, because a forecast is of what a run will report, and that is a median too: with the fastest reply every
+    forecast would be too fast.
     """
-    options = Options(max_tokens=n_output, ignore_eos=True, raw=True, timeout_s=600)
+    options = Options(max_tokens=n_output, ignore_eos=True, raw=True, timeout_s=REPLY_LIMIT_S)
     with connect(f"gguf:{path}", n_ctx=N_DEEP + 80, n_threads=n_threads) as model:
-        model.stream("7" * 8, Options(max_tokens=32, ignore_eos=True, raw=True, timeout_s=600))
+        model.stream("7" * 8, Options(max_tokens=32, ignore_eos=True, raw=True, timeout_s=REPLY_LIMIT_S))
         replies = [model.stream("7" * n_prompt, options) for _ in range(REPEATS)]
-    failed = next((reply.error for reply in replies if reply.state != "length"), None)
+    failed = next((reply for reply in replies if reply.state != "length"), None)
     if failed:
-        raise BenchkitError(f"The calibration model could not be measured: {failed}")
-    decode = max(metrics.decode_tokens_per_s(reply) for reply in replies)
-    prefill = max(metrics.prefill_tokens_per_s(reply) for reply in replies)
+        raise BenchkitError(f"The calibration model could not be measured: {failed.error or failed.state}. Close other "
+                            "programs and run `benchkit fit --calibrate` again; rates measured earlier are kept.")  # fmt: skip
+    decode = statistics.median(metrics.decode_tokens_per_s(reply) for reply in replies)
+    prefill = statistics.median(metrics.prefill_tokens_per_s(reply) for reply in replies)
     return 1 / decode, 1 / prefill
 
 
