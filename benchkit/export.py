@@ -28,19 +28,23 @@ SURROGATES = re.compile("[\ud800-\udfff]")  # half a character, which no file ca
 def export(results: pd.DataFrame, path: str | os.PathLike) -> Path:
     """Write a table to `path`; its ending chooses the format: `.csv`, `.xlsx` or `.parquet`.
 
-    Lists (the checks of a reply) become JSON text. In CSV an apostrophe stands before whatever a spreadsheet could
+    Lists (the checks of a reply) become JSON text; the hundreds of windows behind a perplexity are left out. In CSV an apostrophe stands before whatever a spreadsheet could
     take for a formula, on every line and after every semicolon, so bullet lists change too; Excel and Parquet
     files hold the texts unchanged. Raises BenchkitError for another ending, or where the package for a format
     is not installed.
     """
     path = Path(path)
-    writer = WRITERS.get(path.suffix.lower())
-    if writer is None:
+    if path.suffix.lower() not in WRITERS:
         raise BenchkitError(f"{path}: the ending chooses the format, and can be {', '.join(WRITERS)}.")
     if not path.parent.is_dir():
         raise BenchkitError(f"{path}: the folder {path.parent} does not exist. Make it first.")
-    write_bytes(path, writer(results.map(_plain)))
+    write_bytes(path, to_bytes(results, path.suffix.lower()))
     return path
+
+
+def to_bytes(results: pd.DataFrame, ending: str) -> bytes:
+    """What `export` writes into a file of that ending."""
+    return WRITERS[ending](results.drop(columns="nll_by_window", errors="ignore").map(_plain))
 
 
 def _plain(value: Any) -> Any:

@@ -54,19 +54,21 @@ class Card:
 
 
 def cards(table: pd.DataFrame) -> list[Card]:
-    """The fastest, the best, the smallest, and the one with the fewest seconds per correct answer.
+    """The fastest, the best, the smallest, the one with the fewest seconds per correct answer, the lowest perplexity.
 
     The leader is compared with every other configuration, prompt by prompt; it wins only if all those
     comparisons tell them apart, and by time only if nothing forbids that (see `no_winner`). Size is exact and
-    needs no statistics.
+    needs no statistics; perplexities stand there only if they were measured.
     """
     table = complete(table)
     names = configurations(table)
     found = [_unless(no_winner(table, names, "speed"), _fastest(table, names)), _best(table, names),
              _smallest(table, names), _unless(no_winner(table, names, "quality"), _cheapest(table, names))]  # fmt: skip
+    if table["perplexity"].notna().any():
+        found.append(_least_surprised(table, names))
     if table["run"].nunique() < 2:
         return found
-    return [card if card.title == "smallest" else replace(card, reason=card.reason + APART) for card in found]
+    return [card if card.title in ("smallest", LOWEST) else replace(card, reason=card.reason + APART) for card in found]
 
 
 APART = "; measured in different runs: what changed in between cannot be told from the models"
@@ -140,11 +142,28 @@ def _cheapest(table: pd.DataFrame, names: list[str]) -> Card:
     return _card(title, score, against, show, note, values)
 
 
+LOWEST = "lowest perplexity"
+
+
+def _least_surprised(table: pd.DataFrame, names: list[str]) -> Card:
+    scored = {name: rows.iloc[0] for name in names if len(rows := of(table[table["perplexity"].notna()], name))}
+    texts = {row["perplexity_on"] for row in scored.values()}
+    if len(scored) > 1 and (len(texts) > 1 or None in texts):
+        return Card(LOWEST, None, "not comparable", None, "–", 0, "measured on different texts, windows or tokenizers")
+    values = {name: dict(enumerate(scored[name]["nll_by_window"] or ())) if name in scored else {} for name in names}
+
+    def against(leader: str, other: str) -> stats.Comparison:
+        return stats.paired_perplexity(values[leader], values[other])
+
+    score = {name: -row["perplexity"] for name, row in scored.items()}
+    return _card(LOWEST, score, against, lambda x: number(-x), "the same text, window by window", values, "window")
+
+
 def _card(title: str, score: Mapping[str, float], against: Callable[[str, str], Any], show: Callable[[float], str],
-          note: str, values: Mapping[str, Mapping]) -> Card:  # fmt: skip
+          note: str, values: Mapping[str, Mapping], noun: str = "prompt") -> Card:  # fmt: skip
     """The leader by score (highest first), and whether it is told apart from each of the others.
 
-    `values` holds each configuration's prompts: one that has none cannot lose, so then nobody wins.
+    `values` holds each configuration's prompts (or other pairs): one that has none cannot lose, so then nobody wins.
     """
     if not score:
         return Card(title, None, "not measured", None, "–", 0, "nothing was measured that could tell")
@@ -159,7 +178,7 @@ def _card(title: str, score: Mapping[str, float], against: Callable[[str, str], 
     found = {other: against(leader, other) for other in others}
     level = [other for other in others if score[other] == score[leader]]
     ahead = f"{leader} leads" if not level else f"{', '.join([leader, *level])} are level"
-    outcome, because = _outcome(ahead, found, level)
+    outcome, because = _outcome(ahead, found, level, noun)
     if outcome == "winner" and missing:
         outcome, because = stats.NO_INTERVAL, f"{leader} leads, but not all could be compared"
     n = min(c.n for c in found.values())
@@ -167,12 +186,12 @@ def _card(title: str, score: Mapping[str, float], against: Callable[[str, str], 
     return Card(title, winner, outcome, leader, value, n, f"{because}; {note}")
 
 
-def _outcome(ahead: str, found: Mapping[str, Any], level: Sequence[str]) -> tuple[str, str]:
+def _outcome(ahead: str, found: Mapping[str, Any], level: Sequence[str], noun: str) -> tuple[str, str]:
     """What the leader's comparisons with each other configuration amount to, and why."""
     n = min(c.n for c in found.values())
     close = {other: c for other, c in found.items() if not c.verdict.startswith("A ")}
     if any(c.verdict == stats.FIXED_SET for c in close.values()):
-        few = f"{counted(n, 'prompt')} in common make a fixed set"
+        few = f"{counted(n, noun)} in common make a fixed set"
         return stats.FIXED_SET, f"{ahead}, but {few}: to say more takes {stats.MIN_PROMPTS}"
     if any(c.verdict == stats.NO_INTERVAL for c in close.values()):
         needs = f"{stats.MIN_PROMPTS_FOR_SECONDS} prompts and {stats.MIN_CORRECT_FOR_SECONDS} correct answers each"
@@ -223,8 +242,10 @@ class Verdict:
     notes: tuple[str, ...] = ()
 
 
-def verdict(run: Any) -> Verdict:
+def verdict(run: Any, table: pd.DataFrame | None = None) -> Verdict:
     """Whether a run's numbers can be trusted, and why not. Takes a run, its folder, or a table of results.
+
+    `table` spares a second reading where the run's own results are at hand.
 
     INVALID: nothing was completed, most requests failed, or stamps contradict each other. INCONCLUSIVE: the
     run is not complete, its engine changed on the way, requests failed, a block of requests was disturbed, or more
@@ -234,7 +255,7 @@ def verdict(run: Any) -> Verdict:
         table, whole, notes = complete(run), [], []
     else:
         run = as_run(run)
-        table = results(run)
+        table = results(run) if table is None else complete(table)
         whole, notes = _about_the_run(run)
     invalid, doubtful = _faults(table), [*whole, *_doubts(table)]
     state = INVALID if invalid else INCONCLUSIVE if doubtful else VALID

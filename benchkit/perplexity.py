@@ -71,7 +71,8 @@ class Perplexity:
 
     `se` treats the windows as the sample: tokens of one window share its topic. `se_llama_cpp` is what llama.cpp
     prints, as if every token were on its own. `text_sha256` is of the file as it lies on the disk. `bos` says
-    whether every window begins with the start token. `seconds` are those of the windows, without loading.
+    whether every window begins with the start token. `seconds` are those of the windows, without loading. Two models
+    are compared window by window, `nll_by_window` (mean −ln p, in nat), if text, windows and vocabulary are the same.
     """
 
     model: str
@@ -89,6 +90,8 @@ class Perplexity:
     n_threads: int
     seconds: float
     against: Divergence | None = None
+    vocabulary_sha256: str = ""
+    nll_by_window: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it; what was measured against a reference stands beside the rest."""
@@ -239,7 +242,8 @@ def perplexity(
     names = [name for name in (model, against) if name is not None]
     _check(names, window, n_threads)
     paths = [locate(name) for name in names]
-    _check_models(names, list(map(read_header, paths)), window)
+    headers = list(map(read_header, paths))
+    _check_models(names, headers, window)
     threads = n_threads or gguf.default_threads()
     with _bar(progress) as show:
         scores = score(paths, data, window, threads, show)
@@ -258,7 +262,14 @@ def perplexity(
         n_threads=threads,
         **scores.facts,
         against=divergence_of(scores, against) if against is not None else None,
+        vocabulary_sha256=_vocabulary_sha256(headers[0]),
+        nll_by_window=tuple(float(f"{nll:.6g}") for nll in scores.nll.mean(axis=1)),
     )
+
+
+def _vocabulary_sha256(header: Header) -> str:
+    tokens = header.metadata.get("tokenizer.ggml.tokens") or []
+    return hashlib.sha256("\0".join(tokens).encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def as_text(found: Perplexity) -> str:

@@ -24,27 +24,26 @@ from benchkit.runs import open_run
 
 MIB = 2**20
 
-#: The memory source that the table shows, first one found: the model's own process before the machine's.
-MEMORY_SOURCES = ("process_high_water", "process", "process_tree", "gpu_used", "server_size", "process_anonymous",
-                  "machine_available_drop")  # fmt: skip
-
 TEXTS = ("run", "model", "configuration", "prompt_set", "prompt_id", "category", "purpose", "state", "error",
          "prompt", "response", "n_output_source", "memory_source", "cache", "cache_asked", "clock_faults",
-         "block_id", "block_turn", "block_reasons", "not_weighed", "started_at", "artifact")  # fmt: skip
+         "block_id", "block_turn", "block_reasons", "not_weighed", "perplexity_on", "started_at", "artifact")  # fmt: skip
 WHOLE = ("prompt_index", "trial", "n_output_tokens", "n_prompt_tokens", "n_cached_tokens", "n_output_reported",
          "n_new_prompt_tokens", "n_ctx", "n_threads", "n_gpu_layers", "max_tokens", "seed", "n_checks", "n_passed",
          "block_position")  # fmt: skip
 YES_NO = ("correct", "first_chunk_tokens_assumed", "block_resident", "block_warmed", "block_judged", "block_void")
 
-#: The columns of `results`, in order. Everything not in the lists above is a number; `checks` is a list.
+#: The columns of `results`, in order. Everything not in the lists above is a number.
 COLUMNS = (
     "run", "model", "configuration", "prompt_set", "prompt_index", "prompt_id", "category", "trial", "purpose",
     "state", "error", "prompt", "response", *metrics.MEASURED[1:], "n_new_prompt_tokens", "prefill_ms",
-    "unexplained_ms", "unexplained_share", "load_s", "cold_extra_s", "instrument_error_ms", "not_weighed", "perplexity", "perplexity_se", "size_mib", "peak_memory_mib", "memory_source",
+    "unexplained_ms", "unexplained_share", "load_s", "cold_extra_s", "instrument_error_ms", "not_weighed", "perplexity", "perplexity_se",
+    "perplexity_on", "nll_by_window", "size_mib", "peak_memory_mib", "memory_source",
     "memory_delta_mib", "peak_anonymous_mib", "peak_file_backed_mib", "n_checks", "n_passed", "correct", "checks", "n_ctx", "n_threads", "n_gpu_layers",
     "temperature", "seed", "max_tokens", "cache", "cache_asked", "block_id", "block_turn", "block_position",
     "block_resident", "block_warmed", "block_judged", "block_void", "block_reasons", "clock_faults", "started_at", "artifact",
 )  # fmt: skip
+
+LISTS = ("checks", "nll_by_window")
 
 SURROGATES = re.compile("[\ud800-\udfff]")
 PROMPT = ["prompt_set", "prompt_index"]  # what tells prompts apart
@@ -62,7 +61,7 @@ def results(runs: Any) -> pd.DataFrame:
     """
     found = [as_run(run) for run in _as_list(runs)]
     found = list({Path(run.folder).resolve(): run for run in found}.values())
-    names = _distinct([_run_name(run) for run in found])
+    names = run_names(found)
     rows = [{**row, "run": name} for run, name in zip(found, names, strict=True) for row in _rows(run)]
     _tell_runs_apart(rows)
     _judge(rows)
@@ -80,8 +79,9 @@ def as_run(run: Any) -> Any:
     return run if hasattr(run, "artifacts") else open_run(run)
 
 
-def _run_name(run: Any) -> str:
-    return Path(run.folder).resolve().name
+def run_names(runs: Sequence[Any]) -> list[str]:
+    """What each run is called in the column `run`: its folder's name, with a number where two are called alike."""
+    return _distinct([Path(run.folder).resolve().name for run in runs])
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
@@ -95,10 +95,11 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 
 def _rows(run: Any) -> Iterator[dict[str, Any]]:
-    artifacts = list(run.artifacts() if callable(run.artifacts) else run.artifacts)
-    judged = machine.judge_blocks(artifact.get("block") or {} for artifact in artifacts)
-    for artifact in artifacts:
-        yield {**_row(artifact, run.manifest or {}), **_block(artifact.get("block") or {}, judged)}
+    artifacts = run.artifacts() if callable(run.artifacts) else run.artifacts
+    found = [(_row(artifact, run.manifest or {}), artifact.get("block") or {}) for artifact in artifacts]
+    judged = machine.judge_blocks(block for _, block in found)
+    for row, block in found:
+        yield {**row, **_block(block, judged)}
 
 
 def _row(artifact: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,17 +177,23 @@ def _model(artifact: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str
             "cold_extra_s": float(np.median(extra)) if extra else None,
             "instrument_error_ms": (weighing.get("reply_error_ms") or {}).get("mean"),
             "not_weighed": weighing.get("command"),
-            "perplexity": scored.get("perplexity"), "perplexity_se": scored.get("se")}  # fmt: skip
+            "perplexity": scored.get("perplexity"), "perplexity_se": scored.get("se"),
+            "perplexity_on": _scored_text(scored), "nll_by_window": scored.get("nll_by_window")}  # fmt: skip
+
+
+def _scored_text(scored: Mapping[str, Any]) -> str | None:
+    """What must be the same where two perplexities are compared: text, windows and vocabulary, as one name."""
+    parts = [str(scored.get(name) or "")[:12] for name in ("text_sha256", "window", "n_windows", "vocabulary_sha256")]
+    return "/".join(parts) if all(parts) else None
 
 
 def _memory(memory: Mapping[str, Any]) -> dict[str, Any]:
-    there = [s for s in MEMORY_SOURCES if isinstance(memory.get(s), Mapping)]
-    source = next((s for s in there if memory[s].get("peak_mib") is not None), None)  # that has a baseline
+    source, peak_mib = machine.shown_memory(memory)
     shown = memory.get(source) or {}
     note = f" ({memory['note']})" if source and memory.get("note") else ""
     return {
         "memory_source": source and source + note,
-        "peak_memory_mib": shown.get("peak_mib"),
+        "peak_memory_mib": peak_mib,
         "memory_delta_mib": shown.get("delta_mib"),
         "peak_anonymous_mib": (memory.get("process_anonymous") or {}).get("peak_mib"),
         "peak_file_backed_mib": (memory.get("process_file_backed") or {}).get("peak_mib"),
@@ -249,7 +256,7 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
         **dict.fromkeys(YES_NO, "boolean"),
     }
     for name in table.columns:
-        kind = kinds.get(name, "object" if name == "checks" else "float64")
+        kind = kinds.get(name, "object" if name in LISTS else "float64")
         values = table[name] if kind != "float64" else pd.to_numeric(table[name], errors="coerce")
         table[name] = values.astype(kind)
         if kind == "object":

@@ -299,6 +299,28 @@ def paired_seconds_per_correct(
     return Comparison(math.exp(log_ratio), low, high, n, _verdict(high < 1, low > 1, ("A fewer", "B fewer")))
 
 
+def paired_perplexity(a: Mapping[Hashable, float], b: Mapping[Hashable, float]) -> Comparison:
+    """Does A predict a text better than B? Values: the mean −ln p of each window, in nat.
+
+    The ratio of the perplexities over the windows that both scored, exp(mean of the differences), with the interval
+    of a mean by Student's t. How hard the text is cancels in the differences. Fewer than 6 windows are a "fixed set".
+
+    >>> a = {i: 2.0 + i / 10 for i in range(20)}
+    >>> c = paired_perplexity(a, {i: nll + 0.1 + i % 2 / 100 for i, nll in a.items()}); round(c.ratio, 3), c.verdict
+    (0.9, 'A lower')
+    """
+    from scipy.stats import t
+
+    differences = np.array([a[window] - b[window] for window in a if window in b])
+    n = len(differences)
+    ratio = math.exp(differences.mean()) if n else None
+    if n < MIN_PROMPTS:
+        return Comparison(ratio, None, None, n, FIXED_SET)
+    half = t.ppf((1 + LEVEL) / 2, n - 1) * differences.std(ddof=1) / math.sqrt(n)
+    low, high = ratio * math.exp(-half), ratio * math.exp(half)
+    return Comparison(ratio, float(low), float(high), n, _verdict(high < 1, low > 1, ("A lower", "B lower")))
+
+
 def jackknife_log_ratio(table: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
     """`ln((Σs_A/Σc_A)/(Σs_B/Σc_B))` and half the width of its interval.
 

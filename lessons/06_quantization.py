@@ -4,11 +4,12 @@
 # **You will learn** what stands in the bytes of a quantised model, to turn them back into weights by hand, to foretell
 # a file's size to the byte, and to decide with numbers which type is good enough for you.
 #
-# **About 45 minutes**, of which the computer works for less than one. No network is used.
+# **About 45 minutes**, of which the computer works for about two. No network is used.
 
 # %% tags=["parameters"]
 model = "gguf:pocket-s"  # a model in F16: a shipped one, or gguf:/path/to/model-F16.gguf
 types = ["Q8_0", "Q6_K", "Q4_K_M", "Q3_K_L", "Q2_K"]  # the variants to make
+sizes = ["gguf:pocket-xs", "gguf:pocket-s", "gguf:pocket-m"]  # the family on the last page
 n_characters = 30_000  # how much of the evaluation text is read; all of it takes a few minutes
 tensor = "blk.0.ffn_gate.weight"  # the table of weights that we look into
 
@@ -20,7 +21,7 @@ import gguf
 import numpy as np
 import pandas as pd
 
-from benchkit import bench, blocks, figures, figures_quant, gguf_header, machine, tables, tensors
+from benchkit import bench, blocks, figures, figures_quant, fit, gguf_header, machine, tables, tensors
 from benchkit.backends import locate
 from benchkit.perplexity import DEFAULT_TEXT, perplexity
 from benchkit.plan import make_plan
@@ -252,50 +253,63 @@ print("F16 against itself differs by nothing, and the smallest file differs more
 # %% [markdown]
 # ## Predict, then measure
 #
-# Before you run the next cells, write down what you expect. If reading memory is all that takes time, decode speed is
-# inverse to the file's size. This is that forecast; put your own numbers into `mine`.
-
-# %%
-size_mib = {type: path.stat().st_size / 2**20 for type, path in files.items()}
-by_size = {type: size_mib["F16"] / mib for type, mib in size_mib.items()}  # times the speed of F16
-mine = dict(by_size)  # your forecast: mine["Q4_K_M"] = …
-print({type: round(times, 2) for type, times in by_size.items()})
+# `benchkit fit` foretells speed from the shape of a model alone. Until it was calibrated on your machine
+# (`benchkit fit --calibrate`, two minutes) it knows only how fast memory is read, which gives an upper bound.
 
 # %% tags=["nbval-ignore-output"]
-plan = make_plan(list(names.values()), prompts="categories", trials=1, max_tokens=64, speed=True)
-run = bench.run(plan, Path(tempfile.mkdtemp()) / "run", progress=False)
-summary = tables.summarize(tables.results(run)).set_index("configuration")
-speed = {type: summary.loc[name, "decode_tokens_per_s"] for type, name in names.items()}
-measured = {type: value / speed["F16"] for type, value in speed.items()}
-pd.DataFrame({"by size": by_size, "mine": mine, "measured": measured,
-              "my error (%)": {t: 100 * (mine[t] / measured[t] - 1) for t in names}})  # fmt: skip
+foretold = {type: fit.forecast(name, depth=64) for type, name in names.items()}
+mine = {type: one.decode_tokens_per_s for type, one in foretold.items()}  # your forecast: mine["Q4_K_M"] = …
+pd.DataFrame({"decode (tok/s)": mine, "an upper bound?": {type: one.is_upper_bound for type, one in foretold.items()},
+              "memory (MiB)": {type: one.memory.total_mib for type, one in foretold.items()}})  # fmt: skip
 
 # %% [markdown]
-# *Times the speed of F16.* For a model as small as ours the forecast is far too high: the whole file fits into the
-# processor's cache, so memory is not what takes the time. What is left is arithmetic, and unpacking adds to it. On models
-# larger than any cache the forecast is much better; yet there, too, Q3_K can be slower than the larger Q4_K, because its
-# bits are harder to put together. So a forecast needs the bandwidth *and* a measured rate for each type.
+# Before you go on: put the speeds that *you* expect into `mine`. Now measure, and while we are at it the whole family,
+# every size in every type: speed with replies of forced length, quality on 60 prompts, perplexity on the text above.
+
+# %% tags=["nbval-ignore-output"]
+variants = {f"{size}{':' + type if type != 'F16' else ''}": type for size in sizes for type in ["F16", *types]}
+page = make_plan(list(dict.fromkeys([*variants, *names.values()])), prompts="categories", trials=1, max_tokens=64,
+                 speed=True, perplexity={"file": str(text)})  # fmt: skip
+run = bench.run(page, Path(tempfile.mkdtemp()) / "run", progress=False)
+results = tables.results(run)
+summary = tables.summarize(results).set_index("configuration")
+tables.verdict(results)
+
+# %% tags=["nbval-ignore-output"]
+measured = {type: summary.loc[name, "decode_tokens_per_s"] for type, name in names.items()}
+pd.DataFrame({"mine (tok/s)": mine, "measured (tok/s)": measured,
+              "my error (%)": {t: 100 * fit.score(mine[t], measured[t]) for t in names}})  # fmt: skip
+
+# %% [markdown]
+# The fewer the bits, the more the forecast is too high: our model fits into the processor's cache as a whole, so reading
+# memory is not what takes the time. What is left is arithmetic, and unpacking adds to it. **A tiny model gains next to
+# nothing from fewer bits.** On models larger than any cache the forecast is much better; yet there,
+# too, Q3_K can be slower than the larger Q4_K, because its bits are harder to put together.
 
 # %% [markdown]
 # ## One page to decide on
 #
-# Speed, quality on 60 prompts, perplexity and memory, each with its interval or error.
+# Every size in every type: memory, speed, quality on 60 prompts and perplexity, each with its 95 % interval or error.
 
 # %% tags=["nbval-ignore-output"]
 pd.DataFrame([{
-    "type": type, "file (MiB)": size_mib[type], "peak memory (MiB)": summary.loc[name, "peak_memory_mib"],
-    "decode (tok/s)": speed[type],
-    "correct (%)": f"{100 * summary.loc[name, 'pass_rate']:.0f} ({100 * summary.loc[name, 'pass_rate_low']:.0f}–"
-                   f"{100 * summary.loc[name, 'pass_rate_high']:.0f})",
-    "perplexity": f"{scores[type].perplexity:.3f} ± {scores[type].se:.3f}",
-    "s per correct": summary.loc[name, "seconds_per_correct"]} for type, name in names.items()]).set_index("type")  # fmt: skip
+    "file (MiB)": row["size_mib"], "peak memory (MiB)": row["peak_memory_mib"],
+    "decode (tok/s)": f"{number(row['decode_tokens_per_s'])} ({number(row['decode_tokens_per_s_low'])}–"
+                      f"{number(row['decode_tokens_per_s_high'])})",
+    "correct (%)": f"{100 * row['pass_rate']:.0f} ({100 * row['pass_rate_low']:.0f}–{100 * row['pass_rate_high']:.0f})",
+    "perplexity": f"{row['perplexity']:.3f} ± {row['perplexity_se']:.3f}",
+    "s per correct": row["seconds_per_correct"]} for _, row in summary.iterrows()], index=summary.index)  # fmt: skip
 
 # %% tags=["nbval-ignore-output"]
 figures.show(*figures.tradeoff_figure(summary.reset_index()))
 
 # %% tags=["nbval-ignore-output"]
-for card in tables.cards(tables.results(run)):
-    print(f"{card.title}: {card.winner or card.outcome} ({card.leader}: {card.value}, n = {card.n})")
+for card in tables.cards(results):
+    print(f"{card.title.capitalize()}: {card.winner or card.outcome}. {card.reason}.\n")
+
+# %% [markdown]
+# Perplexity tells sizes apart that sixty prompts cannot: it has thousands of tokens to go by, and every variant reads
+# the same ones. Most cards say "not distinguishable", and that is an answer: among those choose by memory.
 
 # %% [markdown]
 # From the page to a choice:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +59,23 @@ def test_a_plan_without_it_is_the_plan_that_it_was(text):
 def test_an_impossible_one_is_refused(asked, words):
     with pytest.raises(BenchkitError, match=words):
         make_plan("gguf:pocket-xs", perplexity=asked)
+
+
+def test_the_card_compares_window_by_window_and_only_what_can_be_compared(text, tmp_path):
+    models = "gguf:pocket-xs,gguf:pocket-xs:Q8_0,gguf:pocket-s"
+    Path(text).write_text((places.MODELS / "eval_text.txt").read_text(encoding="utf-8")[:12_000], encoding="utf-8")
+    table = rows.results(bench.run(make(text, models.split(",")), tmp_path / "run", progress=False))
+    *_, card = tables.cards(table)
+    assert (card.title, card.winner) == ("lowest perplexity", "gguf:pocket-s") and "window" in card.reason
+    assert card.n == len(table["nll_by_window"].iloc[0]) > 6
+    *_, card = tables.cards(table[table["configuration"] != "gguf:pocket-s"])
+    assert (card.winner, card.outcome) == (None, "not distinguishable")  # 8 bits cost less than this text can tell
+    table.loc[table["configuration"] == "gguf:pocket-s", "perplexity_on"] = "another text"
+    *_, card = tables.cards(table)
+    assert (card.winner, card.outcome) == (None, "not comparable") and "tokenizers" in card.reason
+
+
+def test_an_export_leaves_the_windows_out(text, tmp_path):
+    table = rows.results(bench.run(make(text), tmp_path / "run", progress=False))
+    written = tables.export(table, tmp_path / "t.csv").read_text(encoding="utf-8-sig")
+    assert "perplexity_se" in written and "nll_by_window" not in written
