@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -210,13 +211,23 @@ def test_a_folder_that_cannot_be_made_is_one_clear_message(tmp_path):
 # ---- reading
 
 
-@pytest.fixture
-def measured(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
     """A finished run of two fake models on three prompts, twice, with a speed block."""
-    (tmp_path / "p.txt").write_text("One a.\nTwo b.\nThree c.\n", encoding="utf-8")
+    folder = tmp_path_factory.mktemp("template")
+    (folder / "p.txt").write_text("One a.\nTwo b.\nThree c.\n", encoding="utf-8")
+    plan = make_plan("fake:a,fake:b", str(folder / "p.txt"), trials=2, speed={"repeats": 2, "n_output": 40})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(bench.backends, "connect", connector())
+        return bench.run(plan, folder / "run", progress=False), plan
+
+
+@pytest.fixture
+def measured(template, tmp_path, monkeypatch):
+    """A copy of that run, to be damaged and continued."""
+    run, plan = template
     monkeypatch.setattr(bench.backends, "connect", connector())
-    plan = make_plan("fake:a,fake:b", str(tmp_path / "p.txt"), trials=2, speed={"repeats": 2, "n_output": 40})
-    return bench.run(plan, tmp_path / "run", progress=False), plan
+    return runs.open_run(shutil.copytree(run.folder, tmp_path / "run")), plan
 
 
 def test_summary_is_what_a_course_script_expects(measured):
@@ -396,8 +407,8 @@ def test_a_run_with_a_damaged_artifact_is_compared_and_reported_without_it(measu
     run, _ = measured
     (run.folder / run.artifacts()[0]["file"]).write_text('{"recording": []}', encoding="utf-8")
     again = runs.open_run(run.folder)
-    assert "damaged" in compare.as_text(compare.side_by_side([run.folder]))
-    assert "damaged" in report.report_html([again])
+    assert "cannot be read" in compare.as_text(compare.side_by_side([run.folder]))
+    assert "cannot be read" in report.report_html([again])
 
 
 @pytest.mark.parametrize("edit", [
