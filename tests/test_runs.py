@@ -312,11 +312,9 @@ def test_leftovers_of_a_killed_process_are_cleared(measured):
     assert not list(run.folder.glob(".*.tmp"))
 
 
-def test_another_plan_is_refused_with_the_difference(measured, tmp_path):
+def test_another_plan_is_refused_with_the_difference(measured):
     run, plan = measured
-    other = make_plan(
-        "fake:a,fake:c", str(tmp_path / "p.txt"), trials=3, speed={"repeats": 2, "n_output": 40}
-    )
+    other = make_plan("fake:a,fake:c", plan.prompts[0], trials=3, speed={"repeats": 2, "n_output": 40})
     with pytest.raises(BenchkitError) as caught:
         bench.run(other, run.folder, progress=False)
     assert "trials was 2, is 3 now" in str(caught.value)
@@ -324,11 +322,16 @@ def test_another_plan_is_refused_with_the_difference(measured, tmp_path):
     assert runs.open_run(run.folder).status["state"] == "complete"
 
 
-def test_changed_prompts_are_another_plan(measured, tmp_path):
+def test_changed_prompts_are_another_plan(measured):
     run, plan = measured
-    (tmp_path / "p.txt").write_text("Other.\n", encoding="utf-8")
-    with pytest.raises(BenchkitError, match="another plan: prompts"):
-        bench.run(plan, run.folder, progress=False)
+    path = Path(plan.prompts[0])
+    before = path.read_text(encoding="utf-8")
+    path.write_text("Other.\n", encoding="utf-8")
+    try:
+        with pytest.raises(BenchkitError, match="another plan: prompts"):
+            bench.run(plan, run.folder, progress=False)
+    finally:
+        path.write_text(before, encoding="utf-8")
 
 
 def test_a_folder_with_other_things_is_refused(measured, tmp_path):
