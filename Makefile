@@ -20,15 +20,17 @@ setup:  ## create .venv and install; done once (about 3 minutes), called by the 
 demo: setup  ## run the three lessons of the main job on the shipped models (under 2 minutes)
 	@$(PY) -m benchkit demo
 
-test: setup  ## everything a change must pass: unit, property, notebooks, papermill (under 15 minutes)
-	@echo "== 1/2  unit and property tests, doctests, on all cores (three to four minutes on two)"
-	@$(PY) -m pytest -n auto --dist loadfile -m "not slow and not notebooks" tests benchkit
-	@echo "== 2/2  notebooks: papermill, then every output by nbval (up to ten minutes)"
+test: setup  ## everything a change must pass: unit, real models, notebooks (under 15 minutes)
+	@echo "== 1/3  unit and property tests, doctests, on all cores (about a minute on two)"
+	@$(PY) -m pytest -n auto --dist loadfile -m "not slow and not notebooks and not real" tests benchkit
+	@echo "== 2/3  real models and real servers (two minutes on two cores)"
+	@$(PY) -m pytest -n auto --dist loadfile -m "real and not slow and not notebooks" tests
+	@echo "== 3/3  notebooks: papermill, then every output by nbval (up to ten minutes)"
 	@$(PY) -m pytest -m "notebooks and not slow" tests
 	@$(PY) -m pytest notebooks
 
-unit: setup  ## only the first part of it: no notebooks (three to four minutes on two cores)
-	@$(PY) -m pytest -n auto --dist loadfile -m "not slow and not notebooks" tests benchkit
+unit: setup  ## only the first part of it: no models, no servers, no notebooks (about a minute on two cores)
+	@$(PY) -m pytest -n auto --dist loadfile -m "not slow and not notebooks and not real" tests benchkit
 
 check: lint  ## what takes longer: soak, twenty kills, mutation, parity with llama-bench (up to 40 minutes)
 	@echo "== long tests (up to 40 minutes)"

@@ -14,6 +14,8 @@ import pytest
 from benchkit import cli, places
 from benchkit.errors import BenchkitError
 
+pytestmark = pytest.mark.real
+
 XS = "gguf:pocket-xs"
 ONE_THREAD = ["--threads", "1"]  # a busy machine must not make the tests slow
 

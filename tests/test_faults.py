@@ -15,6 +15,8 @@ from benchkit.backends.openai_compatible import OpenAIBackend
 from benchkit.errors import ModelError
 from benchkit.recording import STATES, Recording
 
+pytestmark = pytest.mark.real
+
 KEY = "sk-very-secret-0123456789"
 PLENTY = Options(timeout_s=30, cache="warm")
 SHORT = replace(PLENTY, timeout_s=0.3)

@@ -19,6 +19,8 @@ from benchkit.backends.base import Backend
 from benchkit.backends.worker import decode_pieces
 from benchkit.errors import ModelError
 
+pytestmark = pytest.mark.real
+
 MODEL = places.MODELS / "pocket-xs.gguf"
 PROMPT = "What is the capital of France?"
 FORCED = Options(max_tokens=64, ignore_eos=True)

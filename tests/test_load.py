@@ -26,6 +26,8 @@ from benchkit.recording import Chunk, Count, Recording
 from benchkit.schedule import make_schedule
 from benchkit.traffic import Request, Window
 
+pytestmark = pytest.mark.real
+
 MS, S = 1_000_000, 1_000_000_000
 
 # ---------------------------------------------------------------- a server whose faults are chosen

@@ -18,6 +18,8 @@ sys.path.insert(0, str(MODELS))
 import corpus  # noqa: E402
 from evaluate import answer, load, passes, wilson  # noqa: E402
 
+pytestmark = pytest.mark.real
+
 NAMES = ["pocket-xs", "pocket-s", "pocket-m"]
 PARAMETERS = {"pocket-xs": 1_443_584, "pocket-s": 3_672_320, "pocket-m": 8_655_104}
 RELEASED = [  # the released prompts, written out here so that the corpus cannot move the goal

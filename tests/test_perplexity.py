@@ -21,6 +21,8 @@ from benchkit.backends.worker import Refused
 from benchkit.cli import main
 from benchkit.errors import BenchkitError, ModelError
 
+pytestmark = pytest.mark.real
+
 MODEL = places.MODELS / "pocket-xs.gguf"
 WINDOW = 64
 

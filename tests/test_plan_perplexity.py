@@ -12,6 +12,8 @@ from benchkit.errors import BenchkitError
 from benchkit.perplexity import perplexity
 from benchkit.plan import Text, make_plan, read_plan
 
+pytestmark = pytest.mark.real
+
 
 @pytest.fixture
 def text(tmp_path):

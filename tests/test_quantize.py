@@ -13,6 +13,8 @@ from benchkit.errors import BenchkitError, ModelError
 from benchkit.gguf_header import read_header
 from benchkit.quantize import QUANT_TYPES, quantize_all, sha256, type_name, variant
 
+pytestmark = pytest.mark.real
+
 SOURCE = places.MODELS / "pocket-xs.gguf"
 
 

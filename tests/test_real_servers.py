@@ -18,6 +18,8 @@ from benchkit.errors import BenchkitError
 from benchkit.plan import read_plan
 from benchkit.serve import start
 
+pytestmark = pytest.mark.real
+
 PROMPT = "What is the capital of France?"
 BEGINNING = "The capital of France is"  # as a raw prompt a question would be followed by nothing
 MODEL = "pocket-s"

@@ -11,6 +11,8 @@ from benchkit.backends.replay import ReplayBackend, difference, shifted, split_n
 from benchkit.errors import BenchkitError, ModelError
 from benchkit.recording import Chunk, Recording
 
+pytestmark = pytest.mark.real
+
 SAMPLE = places.OUTPUTS / "sample"
 NAME = "gguf:pocket-s"
 GREEDY = Options(max_tokens=1000)

@@ -26,6 +26,8 @@ from benchkit.serve_models import (
     tokens_until_stop,
 )
 
+pytestmark = pytest.mark.real
+
 PROMPT = "What is the capital of France?"
 GREEDY = {"temperature": 0, "num_predict": 8}
 NS_FIELDS = {"total_duration", "load_duration", "prompt_eval_duration", "eval_duration"}

@@ -10,6 +10,8 @@ from benchkit.errors import BenchkitError, ModelError
 from benchkit.plan import make_plan, read_plan
 from benchkit.recording import Recording
 
+pytestmark = pytest.mark.real
+
 QUESTIONS = [f"What is {i} plus {i}?" for i in range(12)]
 RECORD = {"digest": "d0", "context_length": 4096}
 

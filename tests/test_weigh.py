@@ -13,6 +13,8 @@ from benchkit.backends import wire
 from benchkit.errors import BenchkitError
 from benchkit.recording import Chunk, Count, Recording
 
+pytestmark = pytest.mark.real
+
 MS = 1_000_000
 
 
