@@ -5,13 +5,13 @@
     python lessons/build.py --check               fail if a notebook is not what its source says
 
 A lesson is a Python file in the percent format: `# %% [markdown]` starts prose, `# %%` starts
-code, and `# %% tags=["parameters"]` gives a cell its tags.
+code, and `# %% tags=["parameters"]` gives a cell its tags. An exercise (`lessons/exercises/*.py`, see
+`benchkit/course.py`) becomes a blank notebook in `notebooks/exercises/`, and is not executed.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import time
 from pathlib import Path
@@ -26,12 +26,10 @@ ROOT = LESSONS.parent
 NOTEBOOKS = ROOT / "notebooks"
 sys.path.insert(0, str(ROOT))
 
+from benchkit import course
+from benchkit.course import NOTEBOOK_METADATA, cell_ids
 from benchkit.notebooks import kernel_manager_class
 
-METADATA = {
-    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-    "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python"},
-}
 NOT_TEXT = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
 
 
@@ -47,27 +45,12 @@ def notebook_path(lesson: Path) -> Path:
 def generate(lesson: Path) -> NotebookNode:
     """The notebook that a lesson's source says, without outputs."""
     parsed = jupytext.read(lesson, fmt="py:percent")
-    notebook = nbformat.v4.new_notebook(metadata=METADATA, cells=parsed.cells)
+    notebook = nbformat.v4.new_notebook(metadata=NOTEBOOK_METADATA, cells=parsed.cells)
     for cell, cell_id in zip(notebook.cells, cell_ids(parsed.cells), strict=True):
         cell["id"] = cell_id
         cell["metadata"] = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
     nbformat.validate(notebook)
     return notebook
-
-
-def cell_ids(cells: list[NotebookNode]) -> list[str]:
-    """Names for cells: the heading above, and the place below it; an edit leaves all others alone."""
-    ids, heading, place, seen = [], "cell", 0, set()
-    for cell in cells:
-        title = re.match(r"#+ (.+)", cell.source) if cell.cell_type == "markdown" else None
-        if title:
-            heading, place = re.sub(r"[^a-z0-9]+", "-", title[1].lower()).strip("-")[:48], 0
-            if heading in seen:
-                raise SystemExit(f"Two headings make the cell id '{heading}': change one of them.")
-            seen.add(heading)
-        ids.append(f"{heading}-{place}" if place else heading)
-        place += 1
-    return ids
 
 
 def code_of(notebook: NotebookNode) -> list[tuple[str, list[str]]]:
@@ -89,7 +72,7 @@ def run(notebook: NotebookNode) -> None:
         kernel_manager_class=kernel_manager_class(), resources={"metadata": {"path": str(NOTEBOOKS)}},
     )  # fmt: skip
     client.execute()
-    notebook.metadata = nbformat.from_dict(METADATA)  # without this machine's versions and widget state
+    notebook.metadata = nbformat.from_dict(NOTEBOOK_METADATA)  # without this machine's versions and widget state
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.metadata.pop("execution", None)
@@ -126,8 +109,7 @@ def build(lesson: Path, again: bool) -> None:
         start = time.perf_counter()
         run(notebook)
         print(f"{path.name}: executed in {time.perf_counter() - start:.0f} s")
-    text = nbformat.writes(notebook) + "\n"
-    path.write_text(text, encoding="utf-8", newline="\n")
+    path.write_bytes(course.notebook_bytes(notebook))
 
 
 def executed(notebook: NotebookNode) -> bool:
@@ -159,12 +141,36 @@ def _first_difference(old: NotebookNode, new: NotebookNode) -> str:
     return next(f"'{was}' where the source says '{now}'" for was, now in pairs if was != now)
 
 
+def exercise_path(source: Path) -> Path:
+    return NOTEBOOKS / "exercises" / f"{source.stem}.ipynb"
+
+
+def build_exercise(source: Path) -> None:
+    """Write one blank notebook."""
+    path = exercise_path(source)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(course.notebook_bytes(course.blank(course.read_exercise(source))))
+    print(f"exercises/{path.name}: written, blank")
+
+
+def exercise_differences(source: Path) -> list[str]:
+    """How a committed blank notebook differs from its source."""
+    path = exercise_path(source)
+    if not path.exists():
+        return [f"exercises/{path.name}: missing"]
+    old, new = nbformat.read(path, as_version=4), course.blank(course.read_exercise(source))
+    cells = [now.id for was, now in zip(old.cells, new.cells) if was != now]
+    where = f": cell '{cells[0]}'" if cells else ""
+    return [] if old == new else [f"exercises/{path.name}: is not what its source says{where}"]
+
+
 def check() -> int:
     """0 if every notebook is what its source says; otherwise each difference is printed."""
     found = [line for lesson in lessons() for line in differences(lesson)]
-    known = {notebook_path(lesson) for lesson in lessons()}
-    found += [f"{path.name}: has no source in lessons/" for path in sorted(NOTEBOOKS.glob("*.ipynb"))
-              if path not in known]  # fmt: skip
+    found += [line for source in course.sources() for line in exercise_differences(source)]
+    known = {*map(notebook_path, lessons()), *map(exercise_path, course.sources())}
+    present = [*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("exercises/*.ipynb")]
+    found += [f"{path.name}: has no source in lessons/" for path in sorted(present) if path not in known]
     print("\n".join(found) if found else f"{len(known)} notebooks are what their sources say")
     if found:
         print("Edit the source in lessons/, then run: python lessons/build.py")
@@ -182,8 +188,13 @@ def main(arguments: list[str] | None = None) -> int:
     for lesson in lessons():
         asked = any(name == "all" or lesson.stem.startswith(name) for name in options.execute)
         build(lesson, asked)
+    for source in course.sources():
+        build_exercise(source)
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        raise SystemExit(main())
+    except course.CourseError as error:
+        raise SystemExit(str(error)) from None
