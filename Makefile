@@ -23,7 +23,7 @@ demo: setup  ## run the three lessons of the main job on the shipped models (und
 test: setup  ## everything a change must pass: unit, real models, notebooks (under 15 minutes)
 	@echo "== 1/3  unit and property tests, doctests, on all cores (about a minute on two)"
 	@$(PY) -m pytest -n auto --dist loadfile -m "not slow and not notebooks and not real" tests benchkit
-	@echo "== 2/3  real models and real servers (two minutes on two cores)"
+	@echo "== 2/3  real models, servers, browsers and terminals (three minutes on two cores)"
 	@$(PY) -m pytest -n auto --dist loadfile -m "real and not slow and not notebooks" tests
 	@echo "== 3/3  notebooks: papermill, then every output by nbval (up to ten minutes)"
 	@$(PY) -m pytest -m "notebooks and not slow" tests

@@ -25,16 +25,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from benchkit import backends, machine, metrics, places, quality, runs, stats, weigh
 from benchkit.backends.base import Backend, Options
 from benchkit.errors import BenchkitError, ModelError
 from benchkit.perplexity import perplexity
 from benchkit.plan import SERVED, Configuration, Plan, Test, read_plan
+from benchkit.progress import Progress
 from benchkit.recording import Recording
 from benchkit.runs import Run
-from benchkit.text import visible
+from benchkit.text import command_line, duration
 
 #: Requests in one turn of a model before the next model's turn.
 TURN, SPEED_TURN = 10, 2
@@ -57,6 +56,8 @@ PATIENCE_S = (1.0, 3.0)
 RESIDENT_SHARE = 0.7
 
 STATUS_PERIOD_S = 0.5
+#: What the status holds of the prompt (its beginning) and of the reply so far (its end), in characters.
+PROMPT_SHOWN, PARTIAL_SHOWN = 500, 2000
 SUMMARY_PERIOD_S = 15.0
 
 
@@ -64,20 +65,22 @@ SUMMARY_PERIOD_S = 15.0
 
 
 def run(
-    plan: str | os.PathLike | dict | Plan, out: str | os.PathLike | None = None, progress: bool = True
-) -> Run:
+    plan: str | os.PathLike | dict | Plan, out: str | os.PathLike | None = None, progress: bool = True, *,
+    view: bool = False, command: Sequence[str] = (),
+) -> Run:  # fmt: skip
     """Measure a plan into the folder `out`; the same call again continues a run that was stopped.
 
     `plan` is what `read_plan` takes. Without `out` the folder is named after the plan and its hash, in
     `benchmark_outputs/`. A model that cannot be loaded is noted in `Run.failed` and the others go on;
-    ModelError is raised only if none can be. Progress goes to standard error.
+    ModelError is raised only if none can be. Progress goes to standard error; `view` draws it live where that is a
+    terminal. `command` are the words of the command that does the same, without `--out`: views show them.
     """
-    plan = read_plan(plan)
+    command, plan = list(command) or _command(plan), read_plan(plan)
     folder = Path(out) if out is not None else default_folder(plan)
     tests = plan.tests()  # prompts are read before anything is written
     with runs.lock(folder):
         notes = runs.begin(folder, plan)
-        session = Session(plan, folder, tests, progress)
+        session = Session(plan, folder, tests, Progress(folder, "reply", progress, view), command)
         for note in notes:
             session.say(note)
         try:
@@ -85,9 +88,7 @@ def run(
             session.measure_perplexity()
         except KeyboardInterrupt:
             session.end("interrupted")
-            session.say(
-                f"Interrupted: {session.done} replies are safe in {folder}. The same command continues."
-            )
+            session.say(f"Interrupted: {session.done} replies are safe in {folder}. {session.how_to_continue()}")
             raise
         except BaseException:
             session.end("failed")
@@ -96,17 +97,24 @@ def run(
         return session.result()
 
 
-def run_many(plans: Sequence[Any], out: str | os.PathLike | None = None, progress: bool = True) -> list[Run]:
+def _command(plan: Any) -> list[str]:
+    """The command that measures a plan, where the plan is a file or a ready one."""
+    return ["benchkit", "run", os.fspath(plan)] if isinstance(plan, (str, os.PathLike)) else []
+
+
+def run_many(
+    plans: Sequence[Any], out: str | os.PathLike | None = None, progress: bool = True, view: bool = False
+) -> list[Run]:
     """Measure several plans, one after the other, each into a folder of its own inside `out`.
 
     A plan that fails does not stop the next; the first failure is raised when all are through.
     """
-    plans = [read_plan(plan) for plan in plans]
+    commands, plans = [_command(plan) for plan in plans], [read_plan(plan) for plan in plans]
     found, failures = [], []
-    for plan in plans:
+    for plan, command in zip(plans, commands, strict=True):
         folder = None if out is None else Path(out) / default_folder(plan).name
         try:
-            found.append(run(plan, folder, progress))
+            found.append(run(plan, folder, progress, view=view, command=command))
         except BenchkitError as failure:
             failures.append(failure)
             print(f"{plan.name}: {failure}", file=sys.stderr)
@@ -308,14 +316,19 @@ class Engine:
 class Session:
     """One call of `run`: from the first load to the last artifact. The folder's lock is held."""
 
-    def __init__(self, plan: Plan, folder: Path, tests: list[Test], progress: bool) -> None:
+    def __init__(
+        self, plan: Plan, folder: Path, tests: list[Test], progress: Progress, command: Sequence[str] = ()
+    ) -> None:
         self.plan, self.folder, self.tests, self.progress = plan, folder, tests, progress
+        self.command = list(command)
         self.engines: dict[str, Engine] = {}
         self.failed: dict[str, str] = {}
         self.last_engine: str | None = None
         self.n_turns = self.n_blocks = 0
-        self.bar: tqdm | None = None
         self._status_written = self._summary_written = -math.inf
+        self.total, self.n_before, self.measuring_since = 0, 0, math.inf
+        self.now: dict[str, Any] = {}  # what is measured at this moment, for the status
+        self.peak_memory_mib: float | None = None
         self.names = {runs.artifact_name(test): test for test in tests}
         self.rows: dict[str, dict[str, Any]] = {}  # summary rows of artifacts that exist
         self.latencies: dict[tuple, dict[int, float | None]] = {}
@@ -336,6 +349,8 @@ class Session:
         completed = artifact["recording"]["state"] in metrics.COMPLETED  # a time limit is no latency
         trials = self.latencies.setdefault((test.configuration.label, *_prompt_key(test)), {})
         trials[test.trial] = artifact["latency_s"] if completed else None
+        peaks = [self.peak_memory_mib, machine.shown_memory(artifact.get("memory") or {})[1]]
+        self.peak_memory_mib = max(stats.clean(peaks), default=None)
 
     @property
     def done(self) -> int:
@@ -413,7 +428,10 @@ class Session:
         self._skip_missing()
         if not self.pending(self.tests):
             return self.say(f"Nothing left to measure: {self.done} replies are in {self.folder}.")
+        self.total = self.done + len(self._announced())
+        self.enter("loading")
         self._look_around()
+        self.progress.draw()
         resident = self._load_all()
         self.note(policy="all models stay loaded" if resident else "one load a block", order="rotated turns")
         self.write_manifest()
@@ -435,6 +453,7 @@ class Session:
 
     def _perplexity(self, configuration: Configuration) -> dict[str, Any]:
         """What was found, or why nothing could be."""
+        self.enter("perplexity", configuration.engine)
         self.say(f"Perplexity of {configuration.engine} …", log=False)
         try:
             found = perplexity(self.plan.where(configuration.model), self.plan.text_file(),
@@ -466,8 +485,8 @@ class Session:
         engine = self._engine(tests[0].configuration)
         if engine is None:
             return
-        if self.bar is not None:  # with `trials: auto` more may follow than was announced
-            self.bar.total = max(self.bar.total, self.done + len(tests))
+        self.total = max(self.total, self.done + len(tests))  # with `trials: auto` more may follow than announced
+        self.progress.total = self.total
         self._blocks(engine, tests, resident)
 
     def _blocks(self, engine: Engine, tests: list[Test], resident: bool) -> None:
@@ -495,13 +514,13 @@ class Session:
                 "engine": name, "position": 0, "resident": resident, "warmed": engine.warmed}  # fmt: skip
 
     def _one(self, engine: Engine, test: Test, block: dict[str, Any], before: machine.Vitals) -> None:
-        self.status("running", test)
         options, prompt = Options(**test.options), self._prompt_text(engine, test)
+        self._begin(test, prompt)
         if options.cache == "warm":  # the same prompt just before, so that all of it is in the cache
             engine.backend.stream(prompt, replace(options, max_tokens=1))
         pids = engine.backend.pids()
         with machine.MemorySampler(pids, getattr(engine.backend, "baseline_mib", None)) as sampler:
-            recording = engine.backend.stream(prompt, options)
+            recording = engine.backend.stream(prompt, options, self._hear if test.purpose == "quality" else None)
         health = machine.health(before, machine.vitals(engine.backend.pids()))
         drift = drift_of(engine)
         failed = recording.state in ("error", "disconnected")
@@ -537,8 +556,7 @@ class Session:
             self.folder,
             f"{name} {state} {artifact['latency_s']} s {artifact['recording']['error'] or ''}".rstrip(),
         )
-        if self.bar is not None:
-            self.bar.update()
+        self.progress.update(n=1)
         if time.monotonic() - self._summary_written > SUMMARY_PERIOD_S:
             self.write_summary()
 
@@ -557,6 +575,7 @@ class Session:
         return engine.texts[index]
 
     def _warm_up(self, engine: Engine, name: str) -> None:
+        self.enter("warm-up", name, force=False)
         replies = warm_up(engine.backend, engine.fresh, self.plan.timeout_s)
         if engine.fresh:
             self._note_load(engine, name, replies)
@@ -597,6 +616,7 @@ class Session:
         name = configuration.engine
         if name in self.engines or name in self.failed:
             return self.engines.get(name)
+        self.enter("loading", name)
         free_mib = machine.available_mib()
         host = configuration.model.host
         try:
@@ -679,13 +699,21 @@ class Session:
         """Tell the person (on standard error, if progress is wanted) and the log."""
         if log:
             runs.log(self.folder, message)
-        if self.progress:
-            tqdm.write(visible(message), file=sys.stderr)
+        self.progress.say(message)
+
+    def how_to_continue(self) -> str:
+        """What to type, where that is known, to continue this run."""
+        if not self.command:
+            return "The same command continues."
+        return f"This continues it:\n  {command_line([*self.command, '--out', str(self.folder)])}"
+
+    def _announced(self) -> list[Test]:
+        """The tests that will be measured; with `trials: auto` the fewest there can be."""
+        few = self.plan.trials == "auto"
+        return [test for test in self.pending(self.tests) if not few or test.trial < stats.MIN_TRIALS]
 
     def _announce(self, resident: bool) -> None:
-        tests = [
-            t for t in self.pending(self.tests) if self.plan.trials != "auto" or t.trial < stats.MIN_TRIALS
-        ]
+        tests = self._announced()
         known = f", {self.done} are done already" if self.done else ""
         estimate = self._estimate_s(tests)
         time_needed = (
@@ -694,10 +722,8 @@ class Session:
         self.say(f"{len(tests)} replies to measure{known}{time_needed}. Results: {self.folder}")
         if not resident:
             self.say("The models do not fit in memory together: each is loaded for a whole trial at a time.")
-        total = self.done + len(tests)
-        fast = sys.stderr.isatty()
-        self.bar = tqdm(total=total, initial=self.done, unit="reply", file=sys.stderr, disable=not self.progress,
-                        dynamic_ncols=fast, mininterval=0.2 if fast else 5.0)  # fmt: skip
+        self.total, self.n_before, self.measuring_since = self.done + len(tests), self.done, time.monotonic()
+        self.progress.begin(self.total, self.done)
 
     def _estimate_s(self, tests: Sequence[Test]) -> float | None:
         """How long these tests take at most, from what the warm-up or earlier replies showed."""
@@ -706,24 +732,48 @@ class Session:
         known = [s for s in seconds if s is not None]
         return sum(known) * len(seconds) / len(known) if known else None
 
-    def status(self, state: str, test: Test | None = None, force: bool = False) -> None:
+    def enter(self, phase: str, configuration: str | None = None, force: bool = True, **more: Any) -> None:
+        """Note what happens now, and tell it to those who watch; a load or a score may take minutes: at once."""
+        self.now = {"phase": phase, "configuration": configuration, **more}
+        self.status("running", force)
+
+    def _begin(self, test: Test, prompt: str) -> None:
+        label = test.configuration.label
+        self.progress.update(label)
+        self.enter("measuring", label, force=False, prompt=test.prompt.id, prompt_text=prompt[:PROMPT_SHOWN],
+                   trial=test.trial, partial="")  # fmt: skip
+
+    def _hear(self, text: str) -> None:
+        """More of the reply has come, ten times a second at most."""
+        self.now["partial"] = (self.now["partial"] + text)[-PARTIAL_SHOWN:]
+        self.status("running")
+
+    def _seconds_left(self) -> float | None:
+        """As long as the replies of this session took, one as the other; None before there are two."""
+        n = self.done - self.n_before
+        if n < 2 or math.isinf(self.measuring_since):
+            return None
+        return round((time.monotonic() - self.measuring_since) / n * max(0, self.total - self.done), 1)
+
+    def status(self, state: str, force: bool = False) -> None:
         """Write status.json, at most twice a second; it is for watching and never stops a run."""
         if not force and time.monotonic() - self._status_written < STATUS_PERIOD_S:
             return
         self._status_written = time.monotonic()
-        if self.bar is not None and test is not None:
-            self.bar.set_description(test.configuration.label[:40], refresh=False)
+        now = self.now if state == "running" else {}
+        names = ("phase", "configuration", "prompt", "prompt_text", "trial", "partial")
         row = {
             "state": state,
             "done": self.done,
-            "total": self.bar.total if self.bar is not None else self.done,
-            "configuration": test.configuration.label if test else None,
-            "prompt": test.prompt.id if test else None,
-            "trial": test.trial if test else None,
+            "total": max(self.total, self.done),
+            **{name: now.get(name) for name in names},
+            "seconds_left": self._seconds_left() if state == "running" else None,
+            "peak_memory_mib": self.peak_memory_mib,
             "pid": os.getpid(),
             "started": self.begun,
             "updated": machine.now_iso(),
             "failed": dict(self.failed),
+            "command": self.command,
         }
         with suppress(runs.StorageError):
             runs.write_json(self.folder / "status.json", row, durable=False)
@@ -742,10 +792,9 @@ class Session:
 
     def end(self, state: str) -> None:
         """Close every model and leave status, summary and manifest as they should be."""
-        if self.bar is not None:
-            self.bar.close()
         self._close_all()
         self.status(state, force=True)
+        self.progress.end()
         self._note_stops()
         self._note_weighings()
         self.note(ended=machine.now_iso(), state=state, n_blocks=self.n_blocks)
@@ -803,17 +852,6 @@ def artifact_head(test: Test, prompt: str) -> dict[str, Any]:
 
 def _at_most_s(test: Test, decode_tokens_per_s: float | None) -> float | None:
     return test.options["max_tokens"] / decode_tokens_per_s if decode_tokens_per_s else None
-
-
-def duration(seconds: float) -> str:
-    """A duration as a person says it.
-
-    >>> duration(42), duration(150), duration(9000)
-    ('42 s', '2.5 min', '2.5 h')
-    """
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.2g} min" if seconds < 5400 else f"{seconds / 3600:.2g} h"
 
 
 def machine_changes(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:

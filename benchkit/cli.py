@@ -156,15 +156,19 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
     for define in (
         _define_ask,
         _define_run,
+        _define_watch,
         _define_compare,
         _define_report,
         _define_export,
+        _define_explore,
         _define_load,
         _define_perplexity,
         _define_servers,
         _define_quantize,
         _define_fit,
         _define_notebook,
+        _define_exercises,
+        _define_grade,
     ):
         define(add)
     _define_small(add)
@@ -263,7 +267,27 @@ def _define_run(add: Callable[..., Parser]) -> None:
     run.add_argument(
         "--out", type=Path, metavar="DIR", help="the run's folder (default: in benchmark_outputs)"
     )
+    run.add_argument("--quiet", action="store_true", help="plain lines instead of the live view (as NO_COLOR=1 does)")
     _json(run)
+
+
+def _define_watch(add: Callable[..., Parser]) -> None:
+    watch = add("watch", _watch, "watch a run while it is measured, or look at one that has ended")
+    watch.add_argument("run", type=Path, metavar="RUN", help="the folder of a run or a load run")
+    watch.add_argument("--terminal", action="store_true", help="show it in this terminal, not as a web page")
+    watch.add_argument("--no-browser", action="store_true", help="only print the page's address")
+    watch.add_argument("--port", type=int, metavar="N", help="of the page (default: a free one)")
+    watch.add_argument("--replay", type=_factor, metavar="X", help="play a finished run again, X times as fast as it was")
+
+
+def _factor(text: str) -> float:
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 0.0 < factor < 1e6:
+        raise argparse.ArgumentTypeError(f"a number above 0 is needed, not '{text[:40]}'")
+    return factor
 
 
 #: What a run of --models has where nothing is said.
@@ -298,6 +322,13 @@ def _define_export(add: Callable[..., Parser]) -> None:
     export.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
     for kind, what in (("csv", "text"), ("excel", ".xlsx"), ("parquet", "typed columns")):
         export.add_argument(f"--{kind}", type=Path, metavar="FILE", help=f"write FILE ({what})")
+
+
+def _define_explore(add: Callable[..., Parser]) -> None:
+    explore = add("explore", _explore, "look around in the results of runs, in the browser of this computer")
+    explore.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, finished or still growing")
+    explore.add_argument("--port", type=int, metavar="N", help="default 8900, or any free one; 0 takes any free one")
+    explore.add_argument("--no-browser", action="store_true", help="only print the address")
 
 
 def _define_load(add: Callable[..., Parser]) -> None:
@@ -397,6 +428,26 @@ def _define_notebook(add: Callable[..., Parser]) -> None:
     )
 
 
+def _define_exercises(add: Callable[..., Parser]) -> None:
+    exercises = add("exercises", _exercises, "list the exercises, or write them for an nbgrader site")
+    exercises.add_argument(
+        "--nbgrader", type=Path, metavar="DIR", help="write DIR/source and DIR/nbgrader_config.py, solutions included"
+    )
+
+
+def _define_grade(add: Callable[..., Parser]) -> None:
+    grade = add("grade", _grade, "grade students' notebooks; the same command again continues")
+    grade.add_argument("submissions", type=Path, metavar="DIR", help="NAME.ipynb or NAME/ex02_speed.ipynb in it, or nbgrader's")
+    grade.add_argument("--exercise", metavar="NAME", help="only this one: ex02_speed, ex02, or a source file of your own")
+    grade.add_argument("--out", type=Path, default=Path("grades"), metavar="DIR", help="results (default: grades)")
+    grade.add_argument("--csv", type=Path, metavar="FILE", help="the table (default: grades.csv among the results)")
+    grade.add_argument("--html", type=Path, metavar="FILE", help="the page (default: grades.html among the results)")
+    grade.add_argument("--hidden", type=Path, metavar="DIR", help="your own hidden checks: exNN_topic.py with check cells")
+    grade.add_argument("--limit-s", type=float, default=5.0, metavar="S", help="for a cell, and for a check (default 5)")
+    grade.add_argument("--memory-mib", type=int, default=1024, metavar="N", help="for an answer (default 1024)")
+    grade.add_argument("--jobs", type=int, metavar="N", help="notebooks at a time (default: one a processor)")
+
+
 def _define_small(add: Callable[..., Parser]) -> None:
     models = add("models", _models, "list the models that can be had: shipped, GGUF files, and those of servers")
     models.add_argument("--host", metavar="URL", help="a server (default: Ollama's and LM Studio's usual places)")
@@ -473,9 +524,38 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.plans:
         _refuse_ignored(arguments)
     if len(arguments.plans) > 1:
-        return _show_runs([done.folder for done in run_many(arguments.plans, arguments.out)], arguments.json)
+        done = run_many(arguments.plans, arguments.out, view=not arguments.quiet)
+        return _show_runs([one.folder for one in done], arguments.json)
     plan = arguments.plans[0] if arguments.plans else _plan(arguments)
-    return _show_runs([run(plan, arguments.out).folder], arguments.json)
+    done = run(plan, arguments.out, view=not arguments.quiet, command=_same_command(arguments))
+    return _show_runs([done.folder], arguments.json)
+
+
+def _same_command(arguments: argparse.Namespace) -> list[str]:
+    """The words that measure the same again, without the folder."""
+    words = ["benchkit", "run", *arguments.plans]
+    words += ["--models", arguments.models] if arguments.models else []
+    for name in RUN_DEFAULTS:
+        value = getattr(arguments, name, None)
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return words
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    from benchkit.runs import open_run
+
+    open_run(arguments.run)  # a folder that is no run's is refused here
+    if arguments.terminal:
+        from benchkit import terminal
+
+        terminal.watch(arguments.run, arguments.replay)
+        return 0
+    from benchkit.webpage import serve
+
+    serve(arguments.run, arguments.port, not arguments.no_browser, arguments.replay,
+          ready=lambda address: _say(f"The dashboard is at {address}\nCtrl-C ends it; the run goes on."))  # fmt: skip
+    return 0
 
 
 def _plan(arguments: argparse.Namespace) -> Any:
@@ -545,10 +625,49 @@ def _export(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _explore(arguments: argparse.Namespace) -> int:
+    from benchkit.explore_server import serve
+
+    serve(arguments.runs, arguments.port, not arguments.no_browser)
+    return 0
+
+
 def _notebook(arguments: argparse.Namespace) -> int:
     from benchkit.notebooks import execute, parse_parameters
 
     print(execute(arguments.name, parse_parameters(arguments.name, arguments.parameters), arguments.out))
+    return 0
+
+
+def _exercises(arguments: argparse.Namespace) -> int:
+    from benchkit import course
+
+    if arguments.nbgrader:
+        print(*course.nbgrader_tree(arguments.nbgrader), sep="\n")
+        return 0
+    for source in course.sources():
+        one = course.read_exercise(source)
+        print(f"{one.name:<22} {one.minutes:3d} minutes  {one.points:3g} points   {one.title}")
+    return 0
+
+
+def _grade(arguments: argparse.Namespace) -> int:
+    from benchkit import confine, pages
+    from benchkit import grade as grading
+    from benchkit.export import export
+    from benchkit.grade_page import write_page
+
+    names = ("exercise", "hidden", "limit_s", "memory_mib", "jobs")
+    csv, html = arguments.csv or arguments.out / "grades.csv", arguments.html or arguments.out / "grades.html"
+    if csv.suffix.lower() != ".csv":
+        raise BadCommand(f"--csv {csv}: name a file that ends in .csv.")
+    pages.place(html)
+    for harm in confine.missing():
+        _say(f"On this system an answer could {harm}. Grade on Linux (kernel 5.13 or newer) where you trust nobody.")
+    settings = {name: getattr(arguments, name) for name in names}
+    rows = grading.grade(arguments.submissions, arguments.out, **settings)
+    print(visible(grading.as_text(rows)))
+    print(f"\n{export(grading.table(rows), csv)}\n{write_page(rows, settings, html)}")
     return 0
 
 

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 from benchkit import compare, places
-from benchkit.bench import duration
 from benchkit.notebooks import NotebookError, execute
 from benchkit.runs import read_json
+from benchkit.text import duration
 
 MODELS = ["gguf:pocket-xs", "gguf:pocket-s", "gguf:pocket-m", "gguf:pocket-m:Q4_K_M"]
 MEASURE = {"models": MODELS, "prompts": "categories", "trials": 1, "max_tokens": 96}

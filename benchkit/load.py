@@ -22,7 +22,6 @@ import asyncio
 import json
 import os
 import platform
-import sys
 import time
 import uuid
 from array import array
@@ -43,6 +42,7 @@ from benchkit.backends.base import Options
 from benchkit.backends.replies import hidden, json_object, rows_of, without_secret
 from benchkit.backends.wire import Exchange, LoopThread, Wire, allow_open_files, quiet_gc
 from benchkit.errors import BenchkitError, ModelError
+from benchkit.progress import Progress
 from benchkit.prompts import PromptSet, load_prompts
 from benchkit.recording import Recording
 from benchkit.schedule import REQUESTS, SEED, Schedule, find_profile, make_schedule
@@ -415,8 +415,9 @@ class Journal:
     """Writes down what the sender got, from another thread than the one that measures."""
 
     def __init__(self, folder: Path, asked: Asked, progress: bool) -> None:
-        self.folder, self.asked, self.progress = folder, asked, progress
-        self.n_kept, self.sender, self.bar, self.file = 0, None, None, None
+        self.folder, self.asked = folder, asked
+        self.n_kept, self.sender, self.file = 0, None, None
+        self.progress = Progress(folder, "request", progress)
         self.begun, self._status_at = machine.now_iso(), 0.0
         self.manifest = manifest(asked, self.begun)
         self._write("schedule.json", asked.schedule.to_dict())
@@ -425,15 +426,11 @@ class Journal:
 
     def begin(self, sender: Sender, **known: Any) -> None:
         """The next thing that happens is the first request."""
-        from tqdm import tqdm
-
         self.sender, self.key = sender, (self.asked.target.key or "").encode()
         self.manifest |= known
         self._write("manifest.json", self.manifest)
         self.file = open(self.folder / "exchanges.jsonl", "ab", buffering=0)
-        fast = sys.stderr.isatty()
-        self.bar = tqdm(total=self.asked.schedule.n, unit="request", file=sys.stderr, disable=not self.progress,
-                        dynamic_ncols=fast, mininterval=0.2 if fast else 5.0)  # fmt: skip
+        self.progress.begin(self.asked.schedule.n)
 
     def keep(self) -> None:
         """Write every exchange that has ended, in one write each."""
@@ -442,7 +439,7 @@ class Journal:
             self.file.write(line.replace(self.key, b"*" * len(self.key)) if self.key else line)
             self.sender.ended.popleft()  # only now: Ctrl-C may come between any two lines
             self.n_kept += 1
-            self.bar.update()
+            self.progress.update(n=1)
         if time.monotonic() - self._status_at > STATUS_PERIOD_S:
             self.status("running")
 
@@ -454,8 +451,7 @@ class Journal:
 
     def end(self, state: str, error: str | None = None, **facts: Any) -> None:
         """The last word on a run; the machine is described only now, because that takes a second."""
-        if self.bar is not None:
-            self.bar.close()
+        self.progress.end()
         if self.file is not None:
             self.file.close()
             self.manifest["machine"] = machine.machine_record()
@@ -467,23 +463,34 @@ class Journal:
     def status(self, state: str) -> None:
         """Write status.json; it is for watching and never stops a run."""
         self._status_at = time.monotonic()
+        sending = self.sender is not None and self.sender.begin_ns > 0
+        phase = "evaluating" if state != "running" else "measuring" if sending else "warm-up"
         row = {
-            "state": state, "done": self.n_kept, "total": self.asked.schedule.n,
+            "state": state, "phase": phase, "configuration": self.asked.target.label,
+            "done": self.n_kept, "total": self.asked.schedule.n, "seconds_left": self._seconds_left(),
             "in_flight": 0 if self.sender is None else self.sender.in_flight, "pid": os.getpid(),
             "started": self.begun, "updated": machine.now_iso(), "failed": {},
         }  # fmt: skip
         with suppress(BenchkitError):
             self._write("status.json", row, durable=False)
 
+    def _seconds_left(self) -> float | None:
+        """By the schedule where it ends after a time, otherwise by the requests so far; None before there are two."""
+        n, limit_s = self.asked.schedule.n, self.asked.schedule.duration_s
+        begun = self.sender is not None and self.sender.begin_ns > 0
+        passed_s = (time.perf_counter_ns() - self.sender.begin_ns) / S if begun else 0.0
+        by_time = [] if limit_s is None else [limit_s - passed_s]
+        by_count = [passed_s / self.n_kept * (n - self.n_kept)] if n and self.n_kept > 1 else []
+        known = by_time + by_count if begun else []
+        return round(max(0.0, min(known)), 1) if known else None
+
     def _write(self, name: str, value: Any, durable: bool = True) -> None:
         runs.write_json(self.folder / name, value, durable)
 
     def say(self, message: str) -> None:
-        """Tell the person, on standard error."""
-        if self.progress:
-            from tqdm import tqdm
-
-            tqdm.write(message, file=sys.stderr)
+        """Tell the person, on standard error, and the log."""
+        runs.log(self.folder, message)
+        self.progress.say(message)
 
 
 def manifest(asked: Asked, begun: str) -> dict[str, Any]:

@@ -17,11 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 
 from benchkit import places
@@ -114,6 +112,8 @@ def cpu_flags() -> frozenset[str]:
 
 def version(package: str) -> str | None:
     """The installed version of a package, or None."""
+    from importlib import metadata
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -484,6 +484,8 @@ def memory_bandwidth_gb_s(n_threads: int | None = None, size_mib: int = 256, rep
     >>> memory_bandwidth_gb_s(size_mib=8, repeats=2) > 0
     True
     """
+    import numpy as np
+
     n_threads = n_threads or psutil.cpu_count(logical=False) or 1
     parts = np.array_split(np.ones(size_mib * MIB // 8, np.int64), n_threads)
     times_s = []
@@ -626,6 +628,22 @@ class MemorySampler:
             "available_before_mib": round(self._samples[0]["machine_available"], 2),
         }
         return found
+
+
+#: The memory source that tables show, first one found: the model's own process before the machine's.
+SHOWN_SOURCES = ("process_high_water", "process", "process_tree", "gpu_used", "server_size", "process_anonymous",
+                 "machine_available_drop")  # fmt: skip
+
+
+def shown_memory(memory: Mapping[str, Any]) -> tuple[str | None, float | None]:
+    """The source of an artifact's memory that tables show, and its peak in MiB; None where there is none.
+
+    >>> shown_memory({"process": {"peak_mib": 25.0}, "machine_available_drop": {"peak_mib": 30.0}})
+    ('process', 25.0)
+    """
+    peaks = {s: memory[s].get("peak_mib") for s in SHOWN_SOURCES if isinstance(memory.get(s), Mapping)}
+    source = next((s for s, peak in peaks.items() if peak is not None), None)  # that has a baseline
+    return source, peaks.get(source)
 
 
 def summarize_source(values_mib: Sequence[float], baseline_mib: float | None) -> dict[str, float | None]:

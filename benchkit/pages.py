@@ -7,6 +7,7 @@ or reorders, and the page's own policy forbids scripts and requests.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,8 +42,18 @@ class Term:
 def render(template: str, values: Mapping[str, Any]) -> str:
     """A page from its template: the same values give the same text."""
     css = template_text("report.css")
-    page = _environment().get_template(template)
-    return page.render(**all_visible(values), footer=FOOTER, css=Markup(css), policy=policy(css))
+    return fill(template, {**all_visible(values), "footer": FOOTER, "css": Markup(css), "policy": policy(css)})
+
+
+def fill(template: str, values: Mapping[str, Any]) -> str:
+    """A template with its values, each escaped."""
+    return _environment().get_template(template).render(**values)
+
+
+@functools.cache
+def macros(template: str) -> Any:
+    """The macros of a template, for a page that changes part by part: each gives HTML, every value escaped."""
+    return _environment().get_template(template).module
 
 
 def place(path: Path) -> Path:
@@ -95,6 +106,14 @@ def verdict(run: str, state: str, reasons: Sequence[str], notes: Sequence[str]) 
     """A verdict with its reasons and notes, and how it looks: a colour, and a sign for those who cannot tell it."""
     tone, sign = TONES.get(state, ("unsure", "?"))
     return {"run": run, "state": state, "tone": tone, "sign": sign, "reasons": list(reasons), "notes": list(notes)}
+
+
+def card(card: Any) -> dict[str, Any]:
+    """A card as shown: the winner with its value, or in its place why there is none."""
+    value = card.value if card.winner or not card.leader else f"{card.leader}: {card.value}"
+    return {"title": card.title[:1].upper() + card.title[1:], "winner": card.winner or card.outcome,
+            "decided": card.winner is not None, "reason": card.reason,
+            "value": "" if card.outcome == "not measured" else value}  # fmt: skip
 
 
 def picture(title: str, fig: Any, alt: str) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def render(
         "title": " and ".join(dict.fromkeys(names)) or "Run",
         "subtitle": _subtitle(results, manifests),
         "verdicts": [pages.verdict(run, v.state, v.reasons, v.notes) for run, v in verdicts.items()],
-        "cards": [_card(card) for card in tables.cards(results)],
+        "cards": [pages.card(card) for card in tables.cards(results)],
         **_summary_table(summary),
         "figures": [pages.picture(*drawn) for drawn in draw_all(results, summary)],
         "pairs": _pairs(results),
@@ -198,14 +198,6 @@ def _subtitle(results: pd.DataFrame, manifests: Mapping[str, Mapping[str, Any]])
         *machines,
     ]
     return " · ".join([*parts, *([f"measured {' and '.join(days)}"] if days else [])])
-
-
-def _card(card: Any) -> dict[str, Any]:
-    """A card as shown: the winner with its value, or in its place why there is none."""
-    value = card.value if card.winner or not card.leader else f"{card.leader}: {card.value}"
-    return {"title": card.title[:1].upper() + card.title[1:], "winner": card.winner or card.outcome,
-            "decided": card.winner is not None, "reason": card.reason,
-            "value": "" if card.outcome == "not measured" else value}  # fmt: skip
 
 
 # ---------------------------------------------------------------- the summary
@@ -637,7 +629,7 @@ def _wide(text: str) -> int:
 def format_cards(cards: Sequence[Any]) -> str:
     """The cards as plain text: the answer, and indented below it the reason."""
     lines = []
-    for card in map(_card, cards):
+    for card in map(pages.card, cards):
         value = f", {card['value']}" if card["value"] else ""
         lines.append(f"{card['title']}: {one_line(card['winner'], 60)}{one_line(value, 100)}")
         lines += textwrap.wrap(

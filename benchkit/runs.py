@@ -26,16 +26,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from benchkit import machine, metrics
 from benchkit.errors import BenchkitError
 from benchkit.machine import now_iso
-from benchkit.plan import Plan, Test
 from benchkit.recording import Recording
 from benchkit.text import visible
+
+if TYPE_CHECKING:  # whoever only reads a run needs no plans
+    from benchkit.plan import Plan, Test
 
 ARTIFACT_SCHEMA = "benchkit/artifact/1"
 MANIFEST_SCHEMA = "benchkit/run/1"
@@ -185,13 +187,17 @@ def log(folder: Path, message: str) -> None:
             file.write(f"{now_iso()} {visible(message)}\n")
 
 
+#: How long a run waits for its lock, in s: a view that only tries it holds it for a moment.
+LOCK_PATIENCE_S = 0.2
+
+
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Hold the run folder: the operating system's own lock, gone when its process is."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         held = FileLock(folder / ".lock")
-        held.acquire(timeout=0)
+        held.acquire(timeout=LOCK_PATIENCE_S)
     except Timeout:
         pid = read_json(folder / "status.json", {}).get("pid", "unknown")
         raise BenchkitError(
@@ -206,6 +212,17 @@ def lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         held.release()
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process holds the run folder's lock, tried without waiting; True where that cannot be told."""
+    if not os.path.exists(folder / ".lock"):  # trying would make it
+        return False
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return False
+    except (OSError, Timeout):
+        return True
 
 
 # ---------------------------------------------------------------- reading
@@ -289,7 +306,7 @@ def _check_artifact(row: Mapping[str, Any]) -> None:
     for check in row.get("checks") or ():
         check_kinds(check, CHECK, "check")
     _check_memory(row.get("memory") or {})
-    _check_block(row.get("block") or {})
+    check_block(row.get("block") or {})
     _check_recording(row["recording"])
 
 
@@ -300,7 +317,8 @@ def _check_memory(memory: Mapping[str, Any]) -> None:
             check_kinds(source, dict.fromkeys(source, NUMBER), "memory")
 
 
-def _check_block(block: Mapping[str, Any]) -> None:
+def check_block(block: Mapping[str, Any]) -> None:
+    """Raise an error where a block's record cannot be judged."""
     check_kinds(block, BLOCK, "block")
     "; ".join(block.get("reasons") or ())
     machine.judge_blocks([block])

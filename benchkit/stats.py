@@ -5,7 +5,8 @@ prompts. The coverage of every interval here is simulated in `tests/test_stats.p
 is not called 95 %. Below six prompts there is no such interval: that is a "fixed set", and what it shows
 holds for these prompts only.
 
-scipy takes most of a second to import, so the functions that need it import it: a load run must start sooner.
+scipy takes most of a second to import, and numpy a tenth, so the functions that need them import them: a load run
+must start sooner, and a live view must cost next to nothing.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 LEVEL = 0.95
 MIN_PROMPTS = 6  # the fewest values whose extremes cover their median 95 times in 100
@@ -100,7 +104,7 @@ def medians_by_prompt(prompts: Iterable[Hashable], values: Iterable[float | None
     trials: dict[Hashable, list[float | None]] = {}
     for prompt, value in zip(prompts, values, strict=True):
         trials.setdefault(prompt, []).append(value)
-    return {prompt: float(np.median(known)) for prompt, all_ in trials.items() if (known := clean(all_))}
+    return {prompt: float(median(known)) for prompt, all_ in trials.items() if (known := clean(all_))}
 
 
 def median_interval(values: Iterable[float | None], level: float = LEVEL) -> Interval | None:
@@ -189,6 +193,7 @@ def percentile(values: Iterable[float | None], q: float, level: float = LEVEL) -
         return Percentile(
             q, None, None, maximum, n, f"n too small: p{q:g} needs {needed} values, there are {n}"
         )
+    import numpy as np
     from scipy.stats import binom
 
     rank = int(binom.ppf(level, n, q / 100)) + 1
@@ -215,7 +220,7 @@ def paired_difference(
     logs = log_ratios(a, b)
     if not logs:
         return Comparison(None, None, None, 0, FIXED_SET)
-    ratio, interval = math.exp(np.median(logs)), median_interval(logs)
+    ratio, interval = math.exp(median(logs)), median_interval(logs)
     if interval is None:
         return Comparison(ratio, None, None, len(logs), FIXED_SET)
     low, high = math.exp(interval.low), math.exp(interval.high)
@@ -247,6 +252,8 @@ def paired_pass_difference(
     >>> d.difference, round(d.low, 2), d.verdict
     (0.75, 0.28, 'A better')
     """
+    import numpy as np
+
     both = [(a[prompt], b[prompt]) for prompt in a if prompt in b]
     differences = np.array([float(x) - float(y) for x, y in both if x is not None and y is not None])
     n = len(differences)
@@ -265,6 +272,7 @@ def bonett_price(up, down, n, level: float = LEVEL):
     >>> low, high = bonett_price(9, 0, 12); round(float(low), 2), round(float(high), 2)
     (0.28, 1.0)
     """
+    import numpy as np
     from scipy.stats import t
 
     p, q = (up + 1) / (n + 2), (down + 1) / (n + 2)
@@ -287,6 +295,8 @@ def paired_seconds_per_correct(
     >>> c = paired_seconds_per_correct(a, b); round(c.ratio, 2), c.verdict
     (0.39, 'A fewer')
     """
+    import numpy as np
+
     both = [(*a[prompt], *b[prompt]) for prompt in a if prompt in b]
     table = np.array(both, dtype=float).reshape(-1, 4)
     n, totals = len(table), table.sum(axis=0)
@@ -309,6 +319,7 @@ def paired_perplexity(a: Mapping[Hashable, float], b: Mapping[Hashable, float]) 
     >>> c = paired_perplexity(a, {i: nll + 0.1 + i % 2 / 100 for i, nll in a.items()}); round(c.ratio, 3), c.verdict
     (0.9, 'A lower')
     """
+    import numpy as np
     from scipy.stats import t
 
     differences = np.array([a[window] - b[window] for window in a if window in b])
@@ -327,6 +338,7 @@ def jackknife_log_ratio(table: np.ndarray, level: float = LEVEL) -> tuple[np.nda
     The columns s_A, c_A, s_B, c_B are the last axis, prompts the one before; any axes before those are
     independent samples, as a simulation has them.
     """
+    import numpy as np
     from scipy.stats import t
 
     n = table.shape[-2]
@@ -374,7 +386,7 @@ def enough_trials(values: Sequence[float]) -> Stop:
     known = clean(values)
     interval, n = median_interval(known), len(values)
     if n >= MIN_TRIALS and interval is not None:
-        middle = float(np.median(known))
+        middle = float(median(known))
         if (1 - TRIALS_WITHIN) * middle <= interval.low and interval.high <= (1 + TRIALS_WITHIN) * middle:
             within = f"{TRIALS_WITHIN:.0%}".replace("%", " %")
             return Stop(True, f"after {n} trials the interval of the median is within ± {within}")

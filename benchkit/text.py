@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import shlex
+import subprocess
 import unicodedata
+from collections.abc import Sequence
 
 SHORT_NAMES = {0x00: "NUL", 0x07: "BEL", 0x08: "BS", 0x0D: "CR", 0x1B: "ESC", 0x7F: "DEL"}
 NEVER_HIDDEN = "\n\t\u200c\u200d"  # line ends, tabs, and the joiners that scripts and emoji need
@@ -42,6 +46,26 @@ def counted(n: int, noun: str) -> str:
     """
     plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
     return f"{n:,} {noun if n == 1 else plural}"
+
+
+def duration(seconds: float) -> str:
+    """A duration as a person says it.
+
+    >>> duration(42), duration(150), duration(9000)
+    ('42 s', '2.5 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.2g} min" if seconds < 5400 else f"{seconds / 3600:.2g} h"
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Words as a person types them into this system's shell.
+
+    >>> command_line(["benchkit", "run", "plan.yaml"])
+    'benchkit run plan.yaml'
+    """
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 class _Marks(dict):

@@ -264,9 +264,9 @@ def test_cards_say_when_nothing_can_be_told():
 
 @pytest.mark.parametrize("outcome", ["only one", "disturbed", "no interval"])
 def test_only_a_winner_is_shown_as_decided(outcome):
-    shown = report._card(Card("fastest", None, outcome, "a", "900 tok/s", 60, "because"))
+    shown = pages.card(Card("fastest", None, outcome, "a", "900 tok/s", 60, "because"))
     assert (shown["winner"], shown["decided"], shown["value"]) == (outcome, False, "a: 900 tok/s")
-    assert report._card(Card("fastest", "a", "winner", "a", "900 tok/s", 60, "so"))["decided"]
+    assert pages.card(Card("fastest", "a", "winner", "a", "900 tok/s", 60, "so"))["decided"]
 
 
 def test_a_pair_for_a_terminal_has_its_notes_below_it():
