@@ -7,8 +7,7 @@ import socket
 import time
 
 import pytest
-
-requests = pytest.importorskip("requests")
+import requests
 
 from benchkit.exercise_server import prompt_of, stand_in
 

@@ -198,7 +198,8 @@ def test_other_solutions_pass(source):
 
 
 @each_exercise
-def test_a_typical_mistake_gets_the_hint_meant_for_it_from_the_public_check(source):
+def test_a_typical_mistake_gets_the_hint_meant_for_it_from_the_public_check(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # one of the mistakes is to write a file
     exercise, mistakes = course.read_exercise(source), data_of(source).MISCONCEPTIONS
     assert len(mistakes) >= 3
     for name, code, hint in mistakes:
