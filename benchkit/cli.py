@@ -158,6 +158,7 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
         _define_run,
         _define_watch,
         _define_compare,
+        _define_pool,
         _define_report,
         _define_export,
         _define_explore,
@@ -307,6 +308,14 @@ def _define_compare(add: Callable[..., Parser]) -> None:
     compare.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, load runs among them")
     compare.add_argument("--pair", nargs=2, metavar=("A", "B"), help="only these two configurations")
     _json(compare)
+
+
+def _define_pool(add: Callable[..., Parser]) -> None:
+    pool = add("pool", _pool, "A or B? Each machine's own answer, and the median over all machines")
+    pool.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, one a machine")
+    pool.add_argument("--pair", nargs=2, metavar=("A", "B"), help="which two configurations, if there are more")
+    pool.add_argument("--csv", type=Path, metavar="FILE", help="write the table here as well")
+    _json(pool)
 
 
 def _define_report(add: Callable[..., Parser]) -> None:
@@ -598,6 +607,23 @@ def _show_comparison(
 
 def _compare(arguments: argparse.Namespace) -> int:
     _show_comparison(arguments.runs, arguments.json, arguments.pair)
+    return 0
+
+
+def _pool(arguments: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from benchkit.export import export
+    from benchkit.pool import as_text, pool, together
+
+    table = pool(arguments.runs, *(arguments.pair or ()))
+    if arguments.csv:
+        export(table, arguments.csv)
+    if arguments.json:
+        rows = json.loads(table.to_json(orient="records"))
+        _print_json({"runs": rows, "together": asdict(together(table))})
+    else:
+        print(as_text(table))
     return 0
 
 
