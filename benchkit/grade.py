@@ -143,16 +143,15 @@ def find_submissions(folder: Path, exercises: Mapping[str, Exercise], only: bool
     root = folder / "submitted" if (folder / "submitted").is_dir() else folder
     files = sorted(_notebooks(root)) if root.is_dir() else [root]
     root = root if root.is_dir() else root.parent
+    known = {path.stem for path in course.sources()} | exercises.keys()  # a folder of another exercise is no student
+    whose = {path: student_of(path.relative_to(root), known) for path in files}
     given: dict[tuple[str, str | None], list[Path]] = {}
     for path in files:
-        if only and _is_another(path, exercises):
-            continue
-        student, name = student_of(path.relative_to(root), exercises), exercise_of(path, exercises)
-        given.setdefault((student, name or (next(iter(exercises)) if only else None)), []).append(path)
-    everyone = {student for student, _ in given} | {
-        student_of(path.relative_to(root), exercises) for path in files
-    }
-    return _with_the_missing(given, everyone | _empty_folders(root, files), exercises if only else None)
+        if not (only and _is_another(path, exercises)):
+            name = exercise_of(path, exercises) or (next(iter(exercises)) if only else None)
+            given.setdefault((whose[path], name), []).append(path)
+    everyone = set(whose.values()) | _empty_folders(root, files)
+    return _with_the_missing(given, everyone, exercises if only else None)
 
 
 def _notebooks(root: Path) -> Iterator[Path]:
@@ -220,10 +219,10 @@ def _peek(path: Path) -> str:
         return ""
 
 
-def student_of(path: Path, exercises: Mapping[str, Exercise]) -> str:
+def student_of(path: Path, exercises: Iterable[str]) -> str:
     """Whose notebook it is: the folders above it, and what its name says beside the exercise's.
 
-    >>> [student_of(Path(path), {"ex02_speed": None}) for path in
+    >>> [student_of(Path(path), ["ex02_speed"]) for path in
     ...  ("sam.ipynb", "sam/ex02_speed.ipynb", "sam/ex02_speed/ex02_speed.ipynb", "B/sam_ex02.ipynb", "sam/ex02-final.ipynb")]
     ['sam', 'sam', 'sam', 'B/sam', 'sam']
     """

@@ -609,3 +609,12 @@ def test_arrays_arrive_as_arrays():
 def test_what_is_no_parcel_is_refused(text):
     with pytest.raises(ValueError):
         parcel.loads(text)
+
+
+def test_other_exercises_in_a_students_folder_are_no_students(tmp_path):
+    for name in ("ada/ex07_predict_speed.ipynb", "ada/practice.ipynb", "ada/ex02_speed/ex02_speed.ipynb", "bo/practice.ipynb"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}", encoding="utf-8")
+    only = {"ex07_predict_speed": course.read_exercise(course.find_exercise("ex07"))}
+    found = {one.student: [path.name for path in one.files] for one in grade.find_submissions(tmp_path, only, True)}
+    assert found == {"ada": ["ex07_predict_speed.ipynb"], "bo": []}
