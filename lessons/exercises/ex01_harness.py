@@ -6,7 +6,7 @@
 # [lesson 01](../01_first_tokens.ipynb).
 #
 # **How it works.** Write your answer in place of `raise NotImplementedError()`, run that cell, then run the check
-# below it. A check says `passed`, or shows one call, what came back, what was expected, and a hint. Check as often
+# below it. A check says `passed`, or shows one call, what came back, what was expected, and often a hint. Check as often
 # as you like. The checks ask a small server inside this notebook that answers as Ollama does: no network is needed.
 
 # %%
@@ -55,7 +55,7 @@ with stand_in(["Hello", " there."], n_tokens=5, first_s=0.06, rest_s=0.03) as se
 # | `eval_count` | the tokens generated, as the last line says |
 #
 # For the reply above: `{"response": "Hello there.", "ttft_s": 0.06…, "latency_s": 0.09…, "eval_count": 5}`.
-# Take all times from `time.perf_counter()`, a clock that nobody sets, and start just before the
+# Take all times from `time.perf_counter()`, a clock that is never set forward or back, and start just before the
 # request. (Give the request a `timeout`, or a server that hangs will hang your benchmark.)
 
 # %% nbgrader={"grade": false, "grade_id": "call_ollama", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -177,7 +177,7 @@ passed("warmup_model")
 
 # %% nbgrader={"grade": false, "grade_id": "run_benchmark", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def run_benchmark(model, prompts, host, trials=3):
-    """One row a request: every prompt in turn, `trials` times over."""
+    """One row per request: every prompt in turn, `trials` times over."""
     ### BEGIN SOLUTION
     warmup_model(model, host)
     rows = []
@@ -247,11 +247,11 @@ passed("run_benchmark")
 # |---|---|
 # | `n`, `n_failed` | how many requests were answered, and how many failed |
 # | `mean_s`, `max_s` | mean and largest latency of the answered requests, in s; `None` if there is none |
-# | `p95_s` | their 95th percentile, in s; `None` if fewer than 59 were answered (lesson 03 says why) |
+# | `p95_s` | their 95th percentile, in s; `None` if fewer than 59 were answered (lesson 03 says why; it counts *prompts*, so trust it only where each was asked once) |
 # | `requests_per_min` | 60 × answered requests / sum of **all** latencies; `None` if there are no rows |
 #
-# For the percentile use `np.percentile(values, 95)` or, the same, `statistics.quantiles(values, n=100,
-# method="inclusive")[94]`.
+# For the percentile use `statistics.quantiles(values, n=100, method="inclusive")[94]` or, the same,
+# `np.percentile(values, 95)` (then put `import numpy as np` into this cell).
 
 # %% nbgrader={"grade": false, "grade_id": "analyze_benchmark", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def analyze_benchmark(rows):
@@ -288,6 +288,7 @@ called("analyze_benchmark", hundred).part("p95_s").gives(0.9505,
     0.96: "this is one of the values; take the percentile as the text above says",
     0.95: "this is one of the values; take the percentile as the text above says",
     0.0595: "sort the latencies first", 0.06: "sort the latencies first"})
+called("analyze_benchmark", []).part("mean_s").gives(None, because="there are no rows")
 ### BEGIN HIDDEN TESTS
 rows = [{"error": None, "latency_s": 0.1 * (i % 59)} for i in range(59)]
 called("analyze_benchmark", rows).part("p95_s").gives(5.51, because="59 requests are enough")
@@ -334,14 +335,13 @@ end = """if __name__ == "__main__":
     results = run_benchmark(sys.argv[1], questions, sys.argv[2], trials=1)
     print(json.dumps(analyze_benchmark(results), indent=2))
 """
-try:
-    analyze_benchmark([])
-    functions = (call_ollama, warmup_model, run_benchmark, analyze_benchmark)
-    cells = dict.fromkeys("".join(inspect.findsource(function)[0]) for function in functions)
+functions = (call_ollama, warmup_model, run_benchmark, analyze_benchmark)
+cells = dict.fromkeys("".join(inspect.findsource(function)[0]) for function in functions)
+if any("raise NotImplementedError()" in cell for cell in cells):
+    print("First write the four functions, then run this cell again.")
+else:
     Path("benchmark_local_llm.py").write_text("\n\n".join([start, *cells, end]), encoding="utf-8")
     print("written:", Path("benchmark_local_llm.py").resolve())
-except NotImplementedError:
-    print("First write the four functions, then run this cell again.")
 
 # %% [markdown]
 # ## Try it

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # Exercise 2 · How fast was that?
 #
-# **About 25 minutes.** You turn the stamps of a reply into the four numbers that describe its speed, and learn why
+# **About 25 minutes.** You turn the timestamps of a reply into the four numbers that describe its speed, and learn why
 # two honest people can report two very different "tokens per second". It helps to have read
 # [lesson 01](../01_first_tokens.ipynb) and the rates of [lesson 03](../03_analyze_results.ipynb).
 #
 # **How it works.** Write your answer in place of `raise NotImplementedError()`, run that cell, then run the check
-# below it. A check says `passed`, or shows one call, what came back, what was expected, and a hint. Check as often
+# below it. A check says `passed`, or shows one call, what came back, what was expected, and often a hint. Check as often
 # as you like. No network and no model is needed.
 
 # %%

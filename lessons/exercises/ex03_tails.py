@@ -6,7 +6,7 @@
 # [lesson 03](../03_analyze_results.ipynb).
 #
 # **How it works.** Write your answer in place of `raise NotImplementedError()`, run that cell, then run the check
-# below it. A check says `passed`, or shows one call, what came back, what was expected, and a hint. Check as often
+# below it. A check says `passed`, or shows one call, what came back, what was expected, and often a hint. Check as often
 # as you like. No network and no model is needed. You may use Python's `math` and `statistics`, or NumPy.
 
 # %%
@@ -67,14 +67,14 @@ passed("averages")
 # %% [markdown]
 # ## A percentile by counting
 #
-# **P90** is the value that 90 % of the values do not exceed. By *nearest rank*: sort the values and take number
+# **P90** is the smallest value that at least 90 % of the values do not exceed. By *nearest rank*: sort the values and take number
 # `q · n / 100` of them, counted from 1 and rounded **up**. It is always one of the values, nothing in between.
 #
 # P90 of ten values is the 9th, P91 is the 10th. Python counts from 0. `q` is a whole number from 1 to 100.
 
 # %% nbgrader={"grade": false, "grade_id": "percentile", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def percentile(values, q):
-    """The smallest value that q % of the values do not exceed (nearest rank)."""
+    """The smallest value that at least q % of the values do not exceed (nearest rank)."""
     ### BEGIN SOLUTION
     ordered = sorted(values)
     rank = math.ceil(q * len(ordered) / 100)
@@ -86,7 +86,7 @@ called("percentile", [10, 20, 30, 40, 50, 60, 70, 80, 90, 100], 90).gives(
     90, because="90 % of ten values are nine of them, and the 9th is 90",
     hints={100: "this is the 10th: Python counts from 0, so number 9 is at index 8.",
            91.0: "this lies between two values (NumPy's default); nearest rank takes one of them.",
-           80: "this is the 8th: round up, and subtract 1 only once."})
+           80: "this is the 8th: number 9 is at index 8, so subtract 1 only once."})
 called("percentile", [50, 10, 40, 20, 30], 50).gives(
     30, because="half of five is 2.5, rounded up the 3rd of 10, 20, 30, 40, 50",
     hints={40: "sort the values first: this one is only in the middle as they came.",

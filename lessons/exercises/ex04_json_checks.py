@@ -5,7 +5,7 @@
 # are the values true? Each is a question of its own. It helps to have read [lesson 04](../04_output_quality.ipynb).
 #
 # **How it works.** Write your answer in place of `raise NotImplementedError()`, run that cell, then run the check
-# below it. A check says `passed`, or shows one call, what came back, what was expected, and a hint. Check as often
+# below it. A check says `passed`, or shows one call, what came back, what was expected, and often a hint. Check as often
 # as you like. No network and no model is needed.
 
 # %%
@@ -241,7 +241,7 @@ passed("has_required_keys")
 # ## Valid is not true
 #
 # No question of form sees a well-formed lie. So look for every value in the source that it should come from.
-# To *stand* in a source, a value must not be a part of a longer word there: "Sam" does not stand in "Samuel".
+# To *occur* in a source, a value must not be a part of a longer word there: "Sam" does not occur in "Samuel".
 # The pattern for that says "no letter, digit or underscore before, none after":
 
 # %%
@@ -250,7 +250,7 @@ for text in ("Name: Sam, aged 30", "Name: Samuel"):
 
 # %% [markdown]
 # Write `invented`: from a dictionary of values and a source it returns the list of those *keys*, in their
-# order, whose text does not stand in the source. Upper and lower case count as the same, and blanks at both
+# order, whose text does not occur in the source. Upper and lower case count as the same, and blanks at both
 # ends of a value do not matter. Values that are no text (a number, `None`) are not looked at, and neither is
 # a text with nothing in it but blanks. `re.escape(text)` makes a pattern that means the text itself, or else
 # `.` would stand for any character.
@@ -259,7 +259,7 @@ for text in ("Name: Sam, aged 30", "Name: Samuel"):
 
 # %% nbgrader={"grade": false, "grade_id": "invented", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def invented(values, source):
-    """The keys whose text does not stand in the source."""
+    """The keys whose text does not occur in the source."""
     ### BEGIN SOLUTION
     found = []
     for key, value in values.items():
@@ -273,7 +273,7 @@ def invented(values, source):
 # %% nbgrader={"grade": true, "grade_id": "check_invented", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
 source = "Name: Samuel Lee, mail: lee.s@example.com, knows C++"
 called("invented", {"name": "Samuel Lee", "email": "sam@gmail.com"}, source).gives(
-    ["email"], because="that address does not stand in the source",
+    ["email"], because="that address does not occur in the source",
     hints=[(["name"], "you return the keys that do stand in the source"),
            (["sam@gmail.com"], "return the keys, not the values")])
 called("invented", {"name": " samuel lee "}, source).gives([],
@@ -296,7 +296,7 @@ called("invented", values, "mail to leeat@example.com").gives(
 called("invented", {"a": "amuel", "b": "MAIL"}, source).gives(["a"],
     because="amuel is only the end of a word")
 called("invented", {"a": "N/A", "b": "", "c": ["x"], "d": "東京"}, "Ort: 東京").gives(["a"],
-    because="N/A does not stand there")
+    because="N/A does not occur there")
 called("invented", {"a": " ", "b": ""}, "Sam").gives([], because="neither says anything")
 called("invented", {}, "").gives([], because="there are no values")
 called("invented", {"a": "x"}, "").gives(["a"], because="the source is empty")

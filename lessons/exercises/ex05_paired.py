@@ -6,7 +6,7 @@
 # [lesson 05](../05_compare_models.ipynb).
 #
 # **How it works.** Write your answer in place of `raise NotImplementedError()`, run that cell, then run the check
-# below it. A check says `passed`, or shows one call, what came back, what was expected, and a hint. Check as often
+# below it. A check says `passed`, or shows one call, what came back, what was expected, and often a hint. Check as often
 # as you like. No network and no model is needed.
 
 # %%
@@ -239,10 +239,10 @@ passed("unpaired_verdict")
 # %%
 try:
     for name, times in (("A", times_a), ("B", times_b)):
-        low, high = interval(times.values())
+        low, high = interval(list(times.values()))
         print(f"{name}: interval of the median {low:.2f} to {high:.2f} s")
     print("without pairs:", unpaired_verdict(times_a, times_b))
-    low, high = interval(ratios(times_a, times_b).values())
+    low, high = interval(list(ratios(times_a, times_b).values()))
     print(f"A/B: interval of the median ratio {low:.2f} to {high:.2f}")
     print("with pairs:", verdict(times_a, times_b))
 except NotImplementedError:

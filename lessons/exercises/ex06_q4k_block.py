@@ -5,7 +5,7 @@
 # It helps to have read [lesson 06](../06_quantization.ipynb). You need Python's `&`, `|`, `>>` and `<<` on whole numbers.
 #
 # **How it works.** Write your answer in place of `raise NotImplementedError()`, run that cell, then run the check
-# below it. A check says `passed`, or shows one call, what came back, what was expected, and a hint. Check as often
+# below it. A check says `passed`, or shows one call, what came back, what was expected, and often a hint. Check as often
 # as you like. No network and no model is needed.
 
 # %%
@@ -23,7 +23,7 @@ BLOCK = bytes.fromhex(
 #
 # A block is made of parts. The small numbers `q` are one of them; scales and minimums need room, too.
 # Write `bits_per_weight(parts, n_weights)`: all bits of a block, shared out among its weights. `parts` says how many
-# *bytes* each part has. For Q8_0, `bits_per_weight({"d": 2, "qs": 32}, 32)` returns `8.5` (bits a weight).
+# *bytes* each part has. For Q8_0, `bits_per_weight({"d": 2, "qs": 32}, 32)` returns `8.5` (bits per weight).
 
 # %% nbgrader={"grade": false, "grade_id": "bits_per_weight", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def bits_per_weight(parts, n_weights):
@@ -36,7 +36,7 @@ def bits_per_weight(parts, n_weights):
 called("bits_per_weight", {"d": 2, "dmin": 2, "scales": 12, "qs": 128}, 256).gives(
     4.5, because="a Q4_K block has 144 bytes for 256 weights",
     hints={4.0: "you counted the numbers q only; every part needs room in the file",
-           0.5625: "that is bytes a weight; a byte has 8 bits"},
+           0.5625: "that is bytes per weight; a byte has 8 bits"},
     hint="add up the bytes of all parts, turn them into bits, divide by the number of weights",
 )
 ### BEGIN HIDDEN TESTS
@@ -164,8 +164,8 @@ passed("number")
 # %% [markdown]
 # ## One weight
 #
-# A whole block: bytes 0 and 1 are `d`, 2 and 3 are `dmin` (16-bit floats, low byte first: `struct.unpack("<e", two_bytes)[0]`,
-# or NumPy's `"<f2"`), 4 to 15 the packed scales and minimums, 16 to 143 the numbers. Weight `i` is in group `i // 32`, and
+# A whole block: bytes 0 and 1 are `d`, 2 and 3 are `dmin` (16-bit floats, low byte first: `struct.unpack("<e", two_bytes)[0]`;
+# with NumPy's `"<f2"` put `float(…)` around it, for 16-bit arithmetic rounds at every step), 4 to 15 the packed scales and minimums, 16 to 143 the numbers. Weight `i` is in group `i // 32`, and
 #
 # weight = d · scale · q − dmin · minimum
 #
@@ -194,6 +194,9 @@ called("weight", block, 0).gives(
            0: "d is in bytes 0 and 1, dmin in bytes 2 and 3",
            8.5: "the low half of a byte comes first"},
     hint="d is 1.0 and dmin 0.5 here; the scale of group 0 is 2, its minimum 3, and q is 3")
+called("weight", bytes.fromhex("333c9a38 02040000 03010000 00000000") + bytes([0x53] + [0] * 127), 0).gives(
+    4.5732421875, because="d is 1.0498 and dmin 0.5752 here", within=1e-6,
+    hint="calculate in Python floats: numbers of 16 bits round at every step")
 called("weight", block, 32).gives(
     19.5, because="weight 32 is in group 1: 1 · 4 · 5 − 0.5 · 1", within=1e-6,
     hints={8.5: "every group of 32 has a scale and a minimum of its own: those of group i // 32",
@@ -215,7 +218,7 @@ passed("weight")
 # %% [markdown]
 # ## What a file costs
 #
-# `Q4_K_M` is not a type, but a *mix*: most tensors are Q4_K, some are larger. Bits a weight of a file are all its bits
+# `Q4_K_M` is not a type, but a *mix*: most tensors are Q4_K, some are larger. Bits per weight of a file are all its bits
 # divided by all its weights. Write `bits_of_mix(tensors, bits)`. `tensors` is a list of pairs (type, number of weights),
 # `bits` says how many bits a weight of each type has. `bits_of_mix([("Q4_K", 100), ("Q6_K", 100)], BITS)` is `5.53125`.
 
@@ -224,7 +227,7 @@ BITS = {"F32": 32, "F16": 16, "Q8_0": 8.5, "Q6_K": 6.5625, "Q4_K": 4.5}  # bits 
 
 # %% nbgrader={"grade": false, "grade_id": "bits_of_mix", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def bits_of_mix(tensors, bits):
-    """Bits a weight of a file with these tensors, each (type, number of weights)."""
+    """Bits per weight of a file with these tensors, each (type, number of weights)."""
     ### BEGIN SOLUTION
     all_bits = sum(n * bits[type] for type, n in tensors)
     return all_bits / sum(n for _, n in tensors)
@@ -250,7 +253,7 @@ passed("bits_of_mix")
 # %% [markdown]
 # ## To go on
 #
-# Your `weight` reads any Q4_K tensor of any GGUF file. In a new cell (the first line makes the file, in seconds):
+# Your `weight` reads any Q4_K tensor of any GGUF file. In a new cell (the second line makes the file, in seconds; `decode` gives 32-bit floats, so the last digits differ):
 #
 # ```python
 # from benchkit import backends, blocks

@@ -5,7 +5,7 @@
 # download it; and then how far off such a forecast was. It helps to have read [lesson 06](../06_quantization.ipynb).
 #
 # **How it works.** Write your answer in place of `raise NotImplementedError()`, run that cell, then run the check
-# below it. A check says `passed`, or shows one call, what came back, what was expected, and a hint. Check as often
+# below it. A check says `passed`, or shows one call, what came back, what was expected, and often a hint. Check as often
 # as you like. No network and no model is needed.
 
 # %%
@@ -59,11 +59,11 @@ def kv_cache_mib(n_layer, n_ctx, n_head_kv, head_dim, bytes_per_number=2):
 
 # %% nbgrader={"grade": true, "grade_id": "check_kv_cache_mib", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
 called("kv_cache_mib", 32, 2048, 8, 128).gives(
-    256, because="2 · 32 layers · 2048 tokens · 8 heads · 128 numbers · 2 bytes, in MiB",
+    256, because="each token has 8 · 128 numbers of 2 bytes in each key and in each value",
     hints={128: "a key AND a value are kept of each token", 268_435_456: "that is bytes; MiB are 2**20 bytes",
            268.435456: "that is MB, 10**6 bytes; MiB are 2**20 bytes",
            288: "2048 is a multiple of 256 already: nothing to round up"},
-    hint="2 · n_layer · n_ctx · n_head_kv · head_dim · bytes_per_number, then bytes to MiB")
+    hint="first one token in one layer: how many numbers, how many bytes? Then all layers, all tokens, and MiB")
 called("kv_cache_mib", 32, 2000, 8, 128).gives(
     256, because="2000 tokens are rounded up to 2048",
     hints={250: "n_ctx is rounded up to a multiple of 256 first", 224: "round up, not down"})
@@ -125,9 +125,9 @@ passed("will_it_fit")
 # %% [markdown]
 # ## As fast as memory, at most
 #
-# Each token that is written needs the weights once (nearly all of them; take all), and the keys and values of the
-# tokens before it. They come out of memory, so its bandwidth sets a bound on decode speed. Less than the bound is
-# usual; clearly more is only possible where the model fits into the processor's cache.
+# Each token that a dense model writes needs the weights once (nearly all of them; take all), and the keys and values of
+# the tokens before it. They come out of memory, so its bandwidth sets a bound on decode speed. Less than the bound is
+# usual. Clearly more means that less is read: the model fits into the processor's cache, or has experts of which few work.
 #
 # Write `decode_bound(bandwidth_gb_s, weight_bytes, kv_bytes=0)`: tokens a second, at most. A GB/s is 10⁹ bytes a second.
 # `decode_bound(40, 4_000_000_000)` returns `10.0` (tokens/s).

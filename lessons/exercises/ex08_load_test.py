@@ -6,7 +6,7 @@
 # [lesson 07](../07_load_profiles.ipynb).
 #
 # **How it works.** Write your answer in place of `raise NotImplementedError()`, run that cell, then run the check
-# below it. A check says `passed`, or shows one call, what came back, what was expected, and a hint. Check as often
+# below it. A check says `passed`, or shows one call, what came back, what was expected, and often a hint. Check as often
 # as you like. No network and no model is needed. All times are in seconds.
 
 # %%
@@ -18,8 +18,8 @@ from benchkit.exercises import called, passed
 # ## A Poisson schedule
 #
 # Users know nothing of one another, so their requests come at random moments: the gaps between them follow
-# the exponential distribution. Here are six such gaps with a mean of 1, as a generator with a fixed seed
-# draws them:
+# the exponential distribution. Here are six such gaps, as a generator with a fixed seed draws them;
+# their mean is 1 in the long run (that of these six is 1.54: chance):
 
 # %%
 generator = random.Random(35)
@@ -72,7 +72,7 @@ passed("due_times")
 # %% [markdown]
 # ## Two clocks
 #
-# A recording has one row a request. Here the server stalled, and the client, which waits for each reply, sent
+# A recording has one row per request. Here the server stalled, and the client, which waits for each reply, sent
 # two requests later than they were due. A request that failed has `end_s: None`.
 
 # %%
@@ -217,8 +217,8 @@ passed("goodput")
 #
 # A *sweep* is one load test at each of several rates. Choose the highest rate that keeps the promise: the goodput is
 # at least `share`, there **and at every lower rate** of the sweep. A higher step that passes after a lower one failed
-# is most likely luck. The steps come in any order, each with at least one request. If even the lowest rate fails,
-# return `None`. Use `goodput`.
+# proves little: one of the two was chance. The steps come in any order, each with at least one request. If even the
+# lowest rate fails, or the sweep is empty, return `None`. Use `goodput`.
 #
 # ```python
 # sweep = [{"rate": 2, "response_s": [0.1, 0.2]}, {"rate": 8, "response_s": [0.9, 2.0]},
@@ -247,7 +247,7 @@ called("best_rate", sweep, 0.5, 0.9).gives(
     hints={2: "look for the highest", 8: "look at the goodput of each step"})
 sweep = [{"rate": 2, "response_s": good}, {"rate": 4, "response_s": bad}, {"rate": 8, "response_s": good}]
 called("best_rate", sweep, 0.5, 0.9).gives(
-    2, because="4 breaks the promise, so 8 was luck",
+    2, because="4 breaks the promise, so 8 does not count",
     hints={8: "every lower rate must keep it as well: stop at the first that fails"})
 called("best_rate", [{"rate": 2, "response_s": bad}, {"rate": 4, "response_s": good}], 0.5, 0.9).gives(
     None, because="the lowest rate fails", hints={4: "every lower rate must keep it as well"})

@@ -5,7 +5,7 @@
 # time, what cannot be told apart. It helps to have read [lesson 05](../05_compare_models.ipynb).
 #
 # **How it works.** Write your answer in place of `raise NotImplementedError()`, run that cell, then run the check
-# below it. A check says `passed`, or shows one call, what came back, what was expected, and a hint. Check as often
+# below it. A check says `passed`, or shows one call, what came back, what was expected, and often a hint. Check as often
 # as you like. No network and no model is needed.
 #
 # The table below is made up, in the units of a laptop: five configurations, asked the same 60 prompts (`chatty` only 40).
@@ -48,7 +48,7 @@ def seconds_per_correct(row):
 # %% nbgrader={"grade": true, "grade_id": "check_seconds_per_correct", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 called("seconds_per_correct", {"correct": 20, "n": 60, "seconds": 30.0}).gives(
     1.5, because="30 s for 20 right answers",
-    hints={0.5: "that is seconds per prompt; wrong answers count in the time, but not below the line",
+    hints={0.5: "that is seconds per prompt: the time of wrong answers counts, but divide by the right ones only",
            2 / 3: "that is right answers per second: turn it around",
            0.025: "divide by the number of right answers, 20",
            90: "divide by the number of right answers, not by a share"})
@@ -69,7 +69,7 @@ passed("seconds_per_correct")
 # ## What fits
 #
 # First the limits that nothing else can make up for: memory, and the time that people are ready to wait. An SLO (service
-# level objective) says "95 % of the replies within so many seconds", so it is the P95 that must keep it. A P95 of `None`
+# level objective) says "95 % of the replies within a given number of seconds", so it is the P95 that must keep it. A P95 of `None`
 # means that there were too few prompts to know it, and what is not known cannot be promised.
 #
 # Write `fitting(rows, memory_mib, p95_s)`: the names of the models whose peak memory *and* P95 are at most these limits,
@@ -216,7 +216,7 @@ passed("verdict")
 # %% [markdown]
 # ## Three people ask you
 #
-# Right answers were compared as well, prompt by prompt: the share that A passes less the share that B passes.
+# Right answers were compared as well, prompt by prompt: the share that A passes minus the share that B passes.
 # Where 0 is in the interval, the two are not told apart.
 
 # %%
@@ -274,7 +274,8 @@ for need, (memory_mib, p95_s) in needs.items():
     claim(known and row["p95_s"] <= p95_s, f"for {need} a model that keeps a P95 of {p95_s} s",
           f"the P95 of {model} is {row['p95_s']} s" if known else f"the P95 of {model} is not known")
     claim(letter in list("ABC"), f"A, B or C as the reason for {need}",
-          "D speaks of the whole table, but only models that keep the limits count")
+          "D speaks of the whole table, but only models that keep the limits count" if letter == "D"
+          else "write one capital letter: A, B or C")
     fit = [r for r in table.values() if r["peak_mib"] <= memory_mib and (r["p95_s"] or 99) <= p95_s]
     claim((letter == "A") == (len(fit) == 1), f"a reason that is true for {need}",
           f"{len(fit)} of the models keep these limits")

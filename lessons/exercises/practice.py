@@ -7,7 +7,7 @@
 # [05](../05_compare_models.ipynb).
 #
 # **How it works.** Write your answer in place of `raise NotImplementedError()`, run that cell, then run the check
-# below it. A check says `passed`, or shows what it found, what was expected, and a hint. Check as often as you like. The
+# below it. A check says `passed`, or shows what it found, what was expected, and often a hint. Check as often as you like. The
 # sections build on each other. The checks measure nothing: they look at what you wrote. No network is needed.
 
 # %%
@@ -61,10 +61,11 @@ passed("pick")
 # ## A category of your own
 #
 # What would *you* use a small model for? Write at least six prompts of **one** category that the set does not have, from
-# easy to hard. Their checks decide without a person; they are listed in `prompts/README.md`. Use any but `code_passes`,
+# easy to hard. Their checks decide without a person; they are listed in [prompts/README.md](../../prompts/README.md). Use any but `code_passes`,
 # since no code is run here. Mind what a check cannot see: "mentions Lima" is true of "not Lima", too.
 #
-# `my_prompts` is a list of dictionaries. Each has an `id` of its own, `category`, `prompt` and `checks`, at least one, such
+# `my_prompts` is a list of dictionaries. Each has an `id` of its own (letters, digits, `_`, `.`, `-`; none that
+# the set uses), a question of its own, `category`, `prompt` and `checks`, at least one, such
 # as `[{"check": "number", "value": 345}, {"check": "words", "max": 12}]`; and if you like `max_tokens` and `source`.
 
 # %% nbgrader={"grade": false, "grade_id": "my_prompts", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -231,7 +232,8 @@ passed("prompt_file")
 # - allow replies of at least 96 tokens, the longest limit of the prompts taken from the set,
 # - leave the temperature at 0, and measure decode speed with replies of forced length (`speed`).
 #
-# It looks like `{"models": ["gguf:pocket-m"], "trials": 1}`, which is too little in every point.
+# It looks like `{"models": ["gguf:pocket-m"], "trials": 1}`, which has the wrong models, one trial and no `speed`; what
+# it leaves out has the default of `make_plan` (`max_tokens` 256, temperature 0).
 
 # %% nbgrader={"grade": false, "grade_id": "my_plan", "locked": false, "schema_version": 3, "solution": true, "task": false}
 ### BEGIN SOLUTION
@@ -273,9 +275,9 @@ passed("my_plan")
 # %% [markdown]
 # ## Run it
 #
-# Close what you can, plug in the charger. Set `measure = True` in the first code cell, run that cell, then the next two. It
-# takes less than a minute. If it is interrupted, run the cell again. If you change a prompt or the plan afterwards, take a
-# new `output_folder`: one folder holds one experiment.
+# Close what you can, plug in the charger. Set `measure = True` in the first code cell and run it. Then come back and run
+# the two cells below this text. It takes less than a minute. If it is interrupted, run the cell again. If you change a
+# prompt or the plan afterwards, take a new `output_folder`: one folder holds one experiment.
 
 # %%
 if measure:
@@ -367,8 +369,8 @@ passed("totals")
 # %% [markdown]
 # ## Prompt by prompt
 #
-# Both models answered the same prompts, so compare them prompt by prompt. Where both are right, or both wrong, nothing is
-# learnt; what counts is how often only *one* of them is right.
+# Both models answered the same prompts, so compare them prompt by prompt. Where both are right, or both wrong, the prompt
+# does not say who is better; what counts is how often only *one* of them is right.
 #
 # Write `head_to_head(rows, a, b)`: a dictionary with four counts of prompts, `"both"`, `"only_a"`, `"only_b"` and `"neither"`.
 # A prompt that one of the two has no row for is left out. If `a` is right on `p1` and `p2` and `b` on `p2` only, it returns
@@ -473,7 +475,7 @@ passed("my_results")
 # %% [markdown]
 # ## What the numbers allow
 #
-# Run the next cell. Its first table has the 95 % intervals: of the pass rate, A less B, and of decode speed, A divided by
+# Run the next cell. Its first table has the 95 % intervals: of the pass rate, A minus B, and of decode speed, A divided by
 # B. The second has the pass rates by category: look how wide their intervals are. Six prompts are few.
 
 # %%
@@ -486,7 +488,8 @@ if measure:
 # `my_conclusion` is a dictionary of your findings; it must follow from what you measured:
 #
 # - `"pass_rate_interval"`, `"decode_interval"`: the pairs (low, high) from the table above, A = `gguf:pocket-xs`,
-# - `"more_right"`, `"faster"`: the name of the model, or `"not distinguishable"`, as these intervals say,
+# - `"more_right"`, `"faster"`: the name of the model, or `"not distinguishable"`, as these intervals alone say (if the column
+#   `verdict` forbids a winner, say so in the memo),
 # - `"cheaper"`: the model with fewer seconds per correct answer in `my_results`, all categories together,
 # - `"weakest"`: a dictionary from each model to the category in which its pass rate is lowest (of several, any one).
 #
@@ -533,7 +536,7 @@ low, high = found["pass_rate_interval"]
 seen = total(A, "correct") / total(A, "n") - total(B, "correct") / total(B, "n")
 claim(-1 <= low <= high <= 1, "a pass_rate_interval of shares, from −1 to 1", "12 points are 0.12")
 claim(low - 0.01 <= seen <= high + 0.01, "a pass_rate_interval around the difference that my_results shows",
-      "it is A less B, and A is gguf:pocket-xs", because=f"there it is {seen:.2f}")
+      "it is A minus B, and A is gguf:pocket-xs", because=f"there it is {seen:.2f}")
 claim(found["more_right"] == (A if low > 0 else B if high < 0 else "not distinguishable"),
       "more_right to be what pass_rate_interval allows",
       "where 0 is in the interval, the data allow either; below 0 the second model is ahead")

@@ -80,7 +80,7 @@ MISCONCEPTIONS = [
     (
         "bits_per_weight",
         "def bits_per_weight(parts, n): return sum(parts.values()) / n",
-        "that is bytes a weight",
+        "that is bytes per weight",
     ),
     (
         "scales_and_minimums",

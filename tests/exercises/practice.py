@@ -244,7 +244,7 @@ def head_to_head(rows, a, b):
         "my_conclusion = {'pass_rate_interval': (0.026, 0.435), 'decode_interval': (1.351, 1.917), "
         "'more_right': 'gguf:pocket-s', 'faster': 'gguf:pocket-xs', 'cheaper': 'gguf:pocket-xs', "
         "'weakest': {'gguf:pocket-xs': 'summary', 'gguf:pocket-s': 'extraction'}}",
-        "it is A less B",
+        "it is A minus B",
     ),
     (
         "my_conclusion",
