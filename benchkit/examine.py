@@ -17,6 +17,7 @@ import os
 import signal
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ from benchkit.salvage import Extra, Found, Work
 from benchkit.text import one_line
 
 MAX_FILE = 256 << 20  # bytes
+CHECK_LIMITS = 60  # one check with all its attempts may take so many times the limit of one step
 SETUP_S = 30.0  # for a cell of the exercise itself, which is no student's fault
 DESK_MEMORY = 8 << 30  # bytes of address space: a check that a strange value leads astray stops there
 Parts = tuple[str, ...]
@@ -168,13 +170,17 @@ class Desk:
     alive: Callable[[], None] = lambda: None  # called before each step
     chosen: dict[str, Parts] = field(default_factory=dict)  # the best candidate of each answer so far
     harmful: dict[Parts, str] = field(default_factory=dict)  # cells that never end, or end their process
+    stop_at: float = math.inf  # when the check at hand has had enough time, whatever is left to try
 
     def grade(self, check_id: str) -> dict[str, Any]:
         """Try each candidate until one passes: the points, and what the student would read."""
         cell, name = self.exercise.checks[check_id], check_id.removeprefix("check_")
         candidates = self.work.candidates[name] or [(self.exercise.answers[name].blank,)]
         self.chosen[name], shown = candidates[0], None
+        self.stop_at = time.monotonic() + CHECK_LIMITS * self.limit_s
         for candidate in candidates:
+            if shown and time.monotonic() > self.stop_at:
+                break
             tried = self._in_contexts(name, candidate)
             if tried.message is None:
                 self.chosen[name] = candidate
@@ -235,6 +241,8 @@ class Desk:
     def _run(self, step: Step, room: Room) -> str | None:
         """Run one cell; what it ended with. A student's that never ends, or ends the room, is remembered."""
         self.alive()
+        if time.monotonic() > self.stop_at:
+            raise Ended(TIME)
         room.left_s = self.limit_s if step.students else SETUP_S
         try:
             return room.ask({"run": list(step.parts)}).get("error")

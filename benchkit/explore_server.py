@@ -9,6 +9,7 @@ of the sender.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import traceback
@@ -129,7 +130,7 @@ class Handler(BaseHTTPRequestHandler):
         if len(hosts) != 1 or not is_this_computer(hosts[0]):
             raise Refused(403, "this page is for this computer only: open it as localhost or 127.0.0.1")
         origin, site = self.headers.get("Origin"), self.headers.get("Sec-Fetch-Site", "none")
-        followed = self.headers.get("Sec-Fetch-Mode") == "navigate" and urlsplit(self.path).path == "/"
+        followed = self.headers.get("Sec-Fetch-Mode") == "navigate" and self.path.partition("?")[0] == "/"
         if origin not in (None, f"http://{hosts[0]}") or (
             site not in ("none", "same-origin") and not followed
         ):
@@ -138,7 +139,10 @@ class Handler(BaseHTTPRequestHandler):
     def _route(self) -> None:
         if len(self.path) > MAX_ADDRESS:
             raise Refused(414, "the address is too long: choose fewer names")
-        path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query, max_num_fields=1000)
+        try:
+            path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query, max_num_fields=1000)
+        except ValueError:
+            raise Refused(400, "this address cannot be read") from None
         if path == "/":
             return self._send(self.server.page, "text/html")
         if path in FILES:
@@ -235,7 +239,9 @@ def start(folders: Sequence[Path], port: int | None = None) -> Server:
 
 
 def serve(folders: Sequence[Path], port: int | None = None, open_browser: bool = True) -> None:
-    """Show the runs in the browser until Ctrl-C."""
+    """Show the runs in the browser until Ctrl-C. Whoever looks gives way to a run that still measures."""
+    if hasattr(os, "nice"):
+        os.nice(10)
     with start(folders, port) as server:
         print(
             f"Exploring at {server.url}\nOnly this computer can reach it. Ctrl-C ends it.",

@@ -28,7 +28,7 @@ from benchkit import confine, course, examine, places, runs, salvage
 from benchkit.course import Exercise
 from benchkit.errors import BenchkitError
 from benchkit.examine import Task
-from benchkit.rooms import PREFIX
+from benchkit.rooms import PREFIX, remove
 from benchkit.text import counted
 
 VERSION = 1  # of the grader: results of another one are not used again
@@ -36,7 +36,7 @@ KIND_S = 1.0  # for a desk to end by itself, once nobody speaks to it any more
 PATIENCE_S = 60.0  # for a desk, beyond the time that answers may take
 ENDINGS = (".ipynb", ".ipynb.txt", ".ipynb.json")
 NOISE = re.compile(
-    r"(?i)copy(?: of)?|final|new|old|fixed|done|solution|submission|answers?|kopie|version|v?\d+|[\W_]+"
+    r"(?i)copy(?: of)?|final|new|old|fixed|done|solution|submission|answers?|kopie|version|v\d{1,2}|(?<!\d)\d{1,2}(?!\d)|[\W_]+"
 )
 
 
@@ -80,7 +80,8 @@ def grade(
     """Grade every notebook under a folder: one row a student and exercise. What `out` knows is not graded again.
 
     `exercise` is a name, or a source file of your own; only that one is then graded. Raises BenchkitError where
-    nothing can be graded, or where this system cannot keep an answer away from checks, submissions and results.
+    nothing can be graded, or where checks, submissions or results lie where answers must be able to read. What this
+    system cannot keep answers from (`confine.missing()`), the caller must know.
     """
     settings = Settings(limit_s, memory_mib, Path(hidden).resolve() if hidden else None)
     sources = find_sources(exercise)
@@ -155,9 +156,14 @@ def find_submissions(folder: Path, exercises: Mapping[str, Exercise], only: bool
 
 
 def _notebooks(root: Path) -> Iterator[Path]:
-    for here, folders, names in os.walk(root):  # links to folders are not followed
+    for here, folders, names in os.walk(root, onerror=_refuse_unreadable):  # links to folders are not followed
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         yield from (Path(here) / name for name in names if name.lower().endswith(ENDINGS) and name[0] != ".")
+
+
+def _refuse_unreadable(problem: OSError) -> None:
+    raise BenchkitError(f"{problem.filename} cannot be read ({problem.strerror}): its students would all seem to have handed "
+                        "in nothing. Give yourself the right to read it, or take it away.")  # fmt: skip
 
 
 def _empty_folders(root: Path, files: Sequence[Path]) -> set[str]:
@@ -184,7 +190,9 @@ def exercise_of(path: Path, exercises: Mapping[str, Exercise]) -> str | None:
         if name := _named(word, exercises):
             return name
     text = _peek(path)
-    words = set(re.findall(r'"(?:grade_id|id)"\s*:\s*"(\w+)"', text)) | set(re.findall(r"\bdef (\w+)", text))
+    asked = {name for exercise in exercises.values() for name in (exercise.answers | exercise.essays)}
+    found = re.finditer(r'"(?:grade_id|id)"\s*:\s*"(\w+)"|\bdef (\w+)', text)
+    words = {name for one in found if (name := one[1] or one[2]) in asked}  # no more than that of a huge file
     scores = {
         name: len(words & (exercise.answers | exercise.essays).keys()) for name, exercise in exercises.items()
     }
@@ -194,8 +202,11 @@ def exercise_of(path: Path, exercises: Mapping[str, Exercise]) -> str | None:
 
 def _is_another(path: Path, exercises: Mapping[str, Exercise]) -> bool:
     """Whether a notebook is one of the course's other exercises."""
-    others = {one.stem: one for one in course.sources() if one.stem not in exercises}
-    return any(_named(word, others) for word in (path.name, path.parent.name))
+    others = [one.stem for one in course.sources() if one.stem not in exercises]
+    for word in (path.name, path.parent.name):  # the nearest name decides
+        if _named(word, exercises) or _named(word, others):
+            return not _named(word, exercises)
+    return False
 
 
 def _named(word: str, names: Iterable[str]) -> str | None:
@@ -447,11 +458,11 @@ class _Desks:
 
     def __init__(self, modules: Sequence[str], settings: Settings) -> None:
         self._modules, self._settings = modules, settings
-        self._folder = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
+        self._folder = tempfile.mkdtemp(prefix=PREFIX)
         self._by_thread: dict[int, _Desk] = {}
 
     def mine(self) -> _Desk:
-        return self._by_thread.setdefault(threading.get_ident(), _Desk(self._modules, self._settings, self._folder.name))
+        return self._by_thread.setdefault(threading.get_ident(), _Desk(self._modules, self._settings, self._folder))
 
     def end_the_stuck(self) -> None:
         for desk in list(self._by_thread.values()):
@@ -463,7 +474,7 @@ class _Desks:
             desk.closed = True
         for desk in list(self._by_thread.values()):
             desk.end()
-        self._folder.cleanup()
+        remove(self._folder)
 
 
 # ---- what came of it -------------------------------------------------------------------------------

@@ -140,9 +140,13 @@ def _array(content: list, inner: Any) -> Any:
     import numpy as np
 
     dtype, shape, flat = np.dtype(content[0]), content[1], content[2]
+    sizes_are_plain = len(shape) <= 32 and all(type(n) is int and 0 <= n for n in shape)
     if (
         dtype.kind not in "biufcSU"
+        or not sizes_are_plain
+        or math.prod(n or 1 for n in shape) > MAX_BYTES  # [1000000000, 0] is no array of nothing
         or math.prod(shape) != len(flat)
+        or (flat and not dtype.itemsize)
         or dtype.itemsize * len(flat) > 4 * MAX_BYTES
     ):
         raise ValueError("this is no array of numbers or texts, or too large a one")

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import site
 import socket
@@ -33,6 +34,23 @@ FIXED_ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "2",  # otherwise each thread reserves 64 MiB that it does not use
 }  # fmt: skip
 MAX_LINE = 2 * parcel.MAX_BYTES
+
+
+def remove(folder: str) -> None:
+    """Remove a folder with all that an answer left in it, however deep: deep ones are first moved to the top."""
+    todo, mark, n = [folder], secrets.token_hex(8), 0
+    while todo:
+        here = todo.pop()
+        with contextlib.suppress(OSError):
+            os.chmod(here, 0o700)
+            with os.scandir(here) as entries:
+                inner = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+            for path in inner:
+                os.chmod(path, 0o700)
+                os.rename(path, to := os.path.join(folder, f"{mark}{n}"))
+                todo.append(to)
+                n += 1
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class Ended(BaseException):
@@ -92,7 +110,7 @@ class Rooms:
     def __init__(self, modules: Sequence[str] = (), memory_mib: int = 1024, within: str | None = None) -> None:
         self._modules, self._memory_bytes = list(modules), memory_mib << 20
         self._forks = sys.platform.startswith("linux")
-        self._folder = tempfile.TemporaryDirectory(prefix=PREFIX, dir=within, ignore_cleanup_errors=True)
+        self._folder = tempfile.mkdtemp(prefix=PREFIX, dir=within)
         self._maker = self._control = None
 
     def __enter__(self) -> Rooms:
@@ -100,17 +118,20 @@ class Rooms:
 
     def __exit__(self, *_: Any) -> None:
         self._stop()
-        self._folder.cleanup()
+        remove(self._folder)
 
     @contextlib.contextmanager
     def open(self, cpu_s: int) -> Iterator[Room]:
         """A fresh room; when it closes, its process and its folder are gone."""
-        with tempfile.TemporaryDirectory(dir=self._folder.name, ignore_cleanup_errors=True) as folder:
-            rights = {"folder": folder, "cpu_s": cpu_s, "memory_bytes": self._memory_bytes}
+        folder = tempfile.mkdtemp(dir=self._folder)
+        rights = {"folder": folder, "cpu_s": cpu_s, "memory_bytes": self._memory_bytes}
+        try:
             with (self._forked if self._forks else self._spawned)(rights) as channel:
                 room = Room(channel)
                 _make_ready(room)
                 yield room
+        finally:
+            remove(folder)
 
     # ---- forked, on Linux
 
@@ -119,13 +140,21 @@ class Rooms:
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
-                pid = self._ask_for_child(rights, theirs) or self._ask_for_child(rights, theirs)
+                pid = self._child(rights, theirs)
             if pid is None:
                 raise BenchkitError("No process could be started in which answers run: is memory short?")
             try:
                 yield ours
             finally:
                 self._kill(pid)
+
+    def _child(self, rights: dict[str, Any], channel: socket.socket) -> int | None:
+        """A child's number, asked for until a moment's shortage is over; None where it lasts."""
+        for wait_s in (0, 0, 1, 3, 10):
+            time.sleep(wait_s)
+            if (pid := self._ask_for_child(rights, channel)) is not None:
+                return pid
+        return None
 
     def _ask_for_child(self, rights: dict[str, Any], channel: socket.socket) -> int | None:
         """A child's number; None where its maker is broken, which is then replaced."""
@@ -164,11 +193,11 @@ class Rooms:
     def _bare(self) -> dict[str, Any]:
         """No name, no password and no package of the teacher's environment."""
         kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
-        own = {"PYTHONPATH": str(places.ROOT), "PYTHONUSERBASE": site.getuserbase(), "HOME": self._folder.name,
-               "MPLCONFIGDIR": self._folder.name}  # fmt: skip
+        own = {"PYTHONPATH": str(places.ROOT), "PYTHONUSERBASE": site.getuserbase(), "HOME": self._folder,
+               "MPLCONFIGDIR": self._folder}  # fmt: skip
         env = {**kept, **FIXED_ENVIRONMENT, **own}
         null = subprocess.DEVNULL
-        return {"env": env, "cwd": self._folder.name, "stdin": null, "stdout": null, "stderr": null}
+        return {"env": env, "cwd": self._folder, "stdin": null, "stdout": null, "stderr": null}
 
     def _stop(self) -> None:
         if self._control is not None:

@@ -82,7 +82,7 @@ def decode(data: bytes) -> str:
         return data.decode("utf-16-le" if data[1:2] == b"\0" else "utf-16-be", "replace")
     text = data.decode("utf-8-sig", "replace")
     broken = text.count("\ufffd")
-    whole = len(re.findall(r"[^\x00-\x7f\ufffd]", text)) if broken else 0
+    whole = len(text) - broken - len(text.encode("ascii", "ignore")) if broken else 0
     return data.decode("latin-1") if broken > whole else text
 
 
@@ -93,9 +93,10 @@ def _cells_in(value: Any) -> Iterator[Found]:
         here = stack.pop()
         if isinstance(here, list):
             stack.extend(reversed(here))
-        elif isinstance(here, dict) and ("source" in here or "input" in here):
-            yield _found(here)
         elif isinstance(here, dict):
+            if "source" in here or "input" in here:
+                yield _found(here)
+            # A cell whose end was lost holds those that follow it.
             stack.extend(reversed([inner for name, inner in here.items() if name != "outputs"]))
 
 
@@ -228,6 +229,10 @@ def _take_magic_out(lines: list[str], row: int) -> bool:
     return True
 
 
+#: How a statement begins that may never end.
+LOOPS = ("while ", "for ", "with ", "if ", "try:")
+
+
 def statements(source: str) -> list[str]:
     """A cell's statements, each for itself, without those that only show or check something.
 
@@ -310,9 +315,9 @@ def _candidates(
     texts += [(mended("\n".join(cells[i].source for i in labelled)),)] if len(labelled) > 1 else []
     for i in [*labelled, *(i for i in finds if i not in labelled)]:
         texts += [(mended("\n".join(part)),) for part in _with_neighbours(cells, places, i)]
-    for i in finds:
-        merged = i not in labelled or len(_answers_in(exercise, cells[i])) > 1
-        texts += [tuple(statements(cells[i].source))] if merged else []
+    for i in dict.fromkeys([*labelled, *finds]):  # without what fails or never ends beside it
+        parts = tuple(statements(cells[i].source))
+        texts += [parts, tuple(part for part in parts if not part.startswith(LOOPS))]
     stubs = {_bare(cell.blank) for cell in exercise.answers.values()} | {"", _bare("pass")}
     different = {_bare(*parts): parts for parts in reversed(texts) if not {*map(_bare, parts)} <= stubs}
     return list(reversed(different.values()))[:MAX_CANDIDATES]

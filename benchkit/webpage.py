@@ -53,7 +53,7 @@ def serve(
         raise BenchkitError(f"{NOTEBOOK} is missing: it is the page. Or: benchkit watch {folder} --terminal")
     _be_polite()
     with tempfile.TemporaryDirectory(prefix="benchkit-watch-") as scratch:
-        app = _page(voila, port, browser, ready)(**_settings(scratch))
+        app = _page(voila, port, browser, ready)(**_settings(scratch, port))
         app.initialize([])
         _configure(app, folder, replay)
         _stop_with_the_terminal()
@@ -116,9 +116,9 @@ def _open(address: str) -> None:
     webbrowser.open(Path(name).as_uri())
 
 
-def _settings(scratch: str) -> dict[str, Any]:
+def _settings(scratch: str, port: int | None = None) -> dict[str, Any]:
     return {"notebook_path": str(NOTEBOOK), "root_dir": str(NOTEBOOK.parent), "connection_dir_root": scratch,
-            "ip": "127.0.0.1", "port": _free_port(), "open_browser": True, "token": secrets.token_urlsafe(24),
+            "ip": "127.0.0.1", "port": port or _free_port(), "open_browser": True, "token": secrets.token_urlsafe(24),
             "config_file_paths": [], "log_level": "ERROR",
             "tornado_settings": {"allow_remote_access": False, "ws_ping_interval": 0,
                                  "headers": {"Content-Security-Policy": POLICY}}}  # fmt: skip

@@ -618,3 +618,38 @@ def test_other_exercises_in_a_students_folder_are_no_students(tmp_path):
     only = {"ex07_predict_speed": course.read_exercise(course.find_exercise("ex07"))}
     found = {one.student: [path.name for path in one.files] for one in grade.find_submissions(tmp_path, only, True)}
     assert found == {"ada": ["ex07_predict_speed.ipynb"], "bo": []}
+
+
+@pytest.mark.parametrize(("path", "student"), [("groupA/12345_ex02.ipynb", "groupA/12345"), ("week1/ex02_speed_67890.ipynb", "week1/67890"),
+                                               ("sam/ex02_speed (1).ipynb", "sam"), ("sam/ex02 v3 final.ipynb", "sam")])  # fmt: skip
+def test_a_number_may_be_a_student_and_a_counter_is_none(path, student):
+    assert grade.student_of(Path(path), ["ex02_speed"]) == student
+
+
+def test_the_nearest_name_says_which_exercise_it_is():
+    only = {"ex02_speed": None}
+    assert not grade._is_another(Path("sam/ex01_harness/ex02_speed.ipynb"), only)
+    assert grade._is_another(Path("sam/ex02_speed/ex01_harness.ipynb"), only)
+
+
+def test_folders_within_folders_are_removed_however_deep(tmp_path):
+    from benchkit.rooms import remove
+
+    here, top = os.getcwd(), tmp_path / "room"
+    top.mkdir()
+    try:
+        os.chdir(top)
+        for _ in range(1500):
+            os.mkdir("d", 0o300)
+            os.chdir("d")
+    finally:
+        os.chdir(here)
+    remove(str(top))
+    assert not top.exists()
+
+
+@pytest.mark.parametrize("packed", ['{"array": ["<f8", [1000000000, 0], []]}', '{"array": ["<U0", [2], ["a", "b"]]}',
+                                    '{"array": ["<f8", [-1, -1], [1.0]]}', '{"array": ["<f8", [true], [1.0]]}'])  # fmt: skip
+def test_an_array_of_impossible_shape_is_no_value(packed):
+    with pytest.raises(ValueError):
+        parcel.loads(packed)

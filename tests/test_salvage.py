@@ -222,6 +222,22 @@ def test_a_file_without_answers_says_so(exercise, data):
     assert reason and not any(sort_out(exercise, cells).candidates.values())
 
 
+def test_a_cell_that_lost_its_end_gives_back_those_that_it_swallowed(exercise, right):
+    text = json.dumps(right, indent=1)
+    end = '"## Double"\n   ]\n  }'
+    assert text.count(end) == 1
+    assert works(exercise, text.replace(end, '"## Double"').encode()) == set(NAMES)
+
+
+@pytest.mark.parametrize("beside", ["print(double(4))\n{}", "{}\nwhile True: pass", "import time\n{}\ntime.sleep(60)"])
+def test_what_fails_or_never_ends_beside_an_answer_costs_it_nothing(exercise, right, beside):
+    cell = next(cell for cell in right["cells"] if "x + x" in "".join(cell["source"]))
+    cell["source"] = beside.format("".join(cell["source"]))
+    candidates = sort_out(exercise, read_cells(json.dumps(right).encode())[0]).candidates["double"]
+    assert any("def double" in "".join(parts) and not any(word in "".join(parts) for word in ("print", "while", "sleep"))
+               for parts in candidates)  # fmt: skip
+
+
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_any_damage_to_bytes_leaves_the_answers_that_it_did_not_hit(data):
