@@ -21,7 +21,7 @@ demo: setup  ## run the three lessons of the main job on the shipped models (und
 	@$(PY) -m benchkit demo
 
 test: setup  ## everything a change must pass: unit, real models, notebooks (under 15 minutes)
-	@echo "== 1/3  unit and property tests, doctests, on all cores (about a minute on two)"
+	@echo "== 1/3  unit and property tests, doctests, on all cores (two to three minutes on two)"
 	@$(PY) -m pytest -n auto --dist loadfile -m "not slow and not notebooks and not real" tests benchkit
 	@echo "== 2/3  real models, servers, browsers and terminals (three minutes on two cores)"
 	@$(PY) -m pytest -n auto --dist loadfile -m "real and not slow and not notebooks" tests
@@ -29,7 +29,7 @@ test: setup  ## everything a change must pass: unit, real models, notebooks (und
 	@$(PY) -m pytest -m "notebooks and not slow" tests
 	@$(PY) -m pytest notebooks
 
-unit: setup  ## only the first part of it: no models, no servers, no notebooks (about a minute on two cores)
+unit: setup  ## only the first part of it: no models, no servers, no notebooks (two to three minutes on two cores)
 	@$(PY) -m pytest -n auto --dist loadfile -m "not slow and not notebooks and not real" tests benchkit
 
 check: lint  ## what takes longer: soak, twenty kills, mutation, parity with llama-bench (up to 40 minutes)
