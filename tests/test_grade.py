@@ -555,7 +555,8 @@ def test_a_desk_that_breaks_costs_one_check(tmp_path, source, blank):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("source", course.sources(), ids=lambda path: path.stem)
-def test_the_course_gets_the_same_verdicts_and_messages_as_the_lone_student(tmp_path, source):
+def test_the_course_gets_the_same_verdicts_and_messages_as_the_lone_student(tmp_path, source, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # one of the mistakes is to write a file
     exercise, folder = course.read_exercise(source), tmp_path / "submissions"
     folder.mkdir()
     empty = json.loads(course.notebook_bytes(course.blank(exercise)))
