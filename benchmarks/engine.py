@@ -15,8 +15,8 @@ least 0.90 on pocket-s and 0.97 on random-100m. Both engines generate for a quar
 anything counts: the first tokens of an idle engine are slow.
 
 llama-bench is built once (about two minutes, 77 MB download) on the libraries that are measured, see
-`benchmarks/llama_tools.py`; that needs CMake, a C++ compiler and Linux or macOS. The random model (200 MB, in the
-cache folder too) needs `pip install gguf`.
+`benchmarks/llama_tools.py`; that needs CMake, a C++ compiler and Linux or macOS. The random model has 200 MB, in the
+cache folder too.
 
 Run it on an idle machine: it says so if it is not.
 """
@@ -41,6 +41,8 @@ from benchkit import machine, places, stats  # noqa: E402
 from benchkit.backends import Options, connect, locate  # noqa: E402
 from benchkit.backends.gguf import default_threads  # noqa: E402
 from benchkit.errors import BenchkitError  # noqa: E402
+from benchkit.random_llama import write_random_llama  # noqa: E402
+from benchkit.tensors import Architecture  # noqa: E402
 
 N_TOKENS = 128
 WARM_UP_S = 0.25
@@ -184,74 +186,11 @@ def _interval(values: list[float]) -> list[float] | None:
 
 def random_model(say: Callable[[str], None]) -> Path:
     """A Llama of 98 M random weights (12 layers, width 768, vocabulary 16,384), F16; made once."""
-    path = places.cache_folder() / "random-100m-v1.gguf"
+    path = places.cache_folder() / "random-100m-v2.gguf"
     if not path.exists():
         say("writing a model of random weights, 200 MB …")
-        part = path.with_suffix(".part")
-        write_random_model(part, width=768, layers=12, heads=12, ffn=2048, vocabulary=16_384)
-        part.replace(path)
+        write_random_llama(path, Architecture(12, 768, 2048, 12, 12, 16_384, tied=True), n_ctx_train=2048)
     return path
-
-
-def write_random_model(path: Path, width: int, layers: int, heads: int, ffn: int, vocabulary: int) -> None:
-    """Write a GGUF file of the Llama architecture whose weights are noise: speed does not read them."""
-    try:
-        import gguf
-    except ImportError:
-        raise BenchkitError("The random model needs the package gguf: pip install gguf") from None
-    import numpy as np
-
-    random = np.random.default_rng(1)
-    out = gguf.GGUFWriter(str(path), "llama")
-    out.add_context_length(2048)
-    out.add_embedding_length(width)
-    out.add_block_count(layers)
-    out.add_feed_forward_length(ffn)
-    out.add_head_count(heads)
-    out.add_head_count_kv(heads)
-    out.add_layer_norm_rms_eps(1e-5)
-    out.add_rope_dimension_count(width // heads)
-    out.add_vocab_size(vocabulary)
-    out.add_file_type(1)  # F16
-    _add_vocabulary(out, vocabulary)
-
-    def weights(*shape: int) -> Any:
-        return (random.standard_normal(shape, dtype=np.float32) * 0.02).astype(np.float16)
-
-    ones = np.ones(width, np.float32)
-    shapes = {
-        **dict.fromkeys(("attn_q", "attn_k", "attn_v", "attn_output"), (width, width)),
-        **dict.fromkeys(("ffn_gate", "ffn_up"), (ffn, width)),
-        "ffn_down": (width, ffn),
-    }
-    out.add_tensor("token_embd.weight", weights(vocabulary, width))
-    out.add_tensor("output_norm.weight", ones)
-    for layer in range(layers):
-        for tensor, shape in shapes.items():
-            out.add_tensor(f"blk.{layer}.{tensor}.weight", weights(*shape))
-        for tensor in ("attn_norm", "ffn_norm"):
-            out.add_tensor(f"blk.{layer}.{tensor}.weight", ones)
-    out.write_header_to_file()
-    out.write_kv_data_to_file()
-    out.write_tensors_to_file()
-    out.close()
-
-
-def _add_vocabulary(out: Any, size: int) -> None:
-    """Every byte is a token, and so are as many pairs of bytes as there is room for."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in plain]
-    letters = [*map(chr, plain), *(chr(256 + i) for i in range(len(others)))]
-    pairs = [f"{a} {b}" for a in letters for b in letters][: size - 257]
-    tokens = ["<|end|>", *letters, *(pair.replace(" ", "") for pair in pairs)]
-    out.add_tokenizer_model("gpt2")
-    out.add_tokenizer_pre("smollm")
-    out.add_token_list(tokens)
-    out.add_token_types([3, *[1] * (len(tokens) - 1)])  # 3 is a control token, 1 a normal one
-    out.add_token_merges(pairs)
-    out.add_bos_token_id(0)
-    out.add_eos_token_id(0)
-    out.add_add_bos_token(False)
 
 
 # -- the command ----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ where it is not, the answer is INCONCLUSIVE. "page" is the dashboard with a clie
 "browser" is the same page in a headless chromium, which has to draw it: what the browser costs is told apart, and has
 no target. "none" stops and continues a program that only sleeps: the method's own noise.
 
-Needs Linux or macOS, psutil, `pip install gguf`, for the page Voilà and chromium. Run it on an idle machine.
+Needs Linux or macOS; for the page Voilà, for the browser chromium. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def running(folder: Path, n_threads: int, seconds: float, say: Say) -> Iterator[
 def stamps(folder: Path) -> list[np.ndarray]:
     """When each token of each reply came, in ns of the clock that this program reads too."""
     replies = (artifact["recording"] for artifact in runs.open_run(folder).artifacts())
-    return [np.array([t for t in reply["chunks"]["t_ns"]], dtype=float) for reply in replies]
+    return [np.array(reply["chunks"]["t_ns"], dtype=float) for reply in replies]
 
 
 # -- the views ------------------------------------------------------------------------------------
@@ -145,7 +145,8 @@ def _served(folder: Path, client: Callable[[str], list[str]]) -> Iterator[tuple[
     finally:
         looking.terminate()
         server.send_signal(signal.SIGINT)
-        looking.wait(), server.wait()
+        looking.wait()
+        server.wait()
         server.stderr.close()
 
 
